@@ -1,0 +1,1 @@
+"""Samples: decoding, resampling, windows, speech. Pure numpy; no asyncio, no torch."""

@@ -1,0 +1,1 @@
+"""What a call is, how its legs are decided."""

@@ -1,0 +1,248 @@
+"""The events that the daemon publishes: wire format version 1.
+
+Every message is one JSON object with ``type``, ``seq``, ``time``, ``call_id`` and ``leg``. ``seq`` rises by one
+with every event the daemon publishes; a subscriber that filters, or whose scores were coalesced, sees holes.
+``snapshot`` carries the ``seq`` of the last event it includes. Scores are probabilities that the voice is
+synthetic; ``None`` means that there is no score, never that the voice is human.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+WIRE_VERSION = 1
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0)]
+
+
+class Decision(StrEnum):
+    """What is said of a leg so far."""
+
+    UNKNOWN = "unknown"
+    HUMAN = "human"
+    SUSPICIOUS = "suspicious"
+    SYNTHETIC = "synthetic"
+
+
+class SkipReason(StrEnum):
+    """Why a window has no score."""
+
+    NO_SPEECH = "no_speech"
+    LATE = "late"
+    OVERLOAD = "overload"
+    FAILED = "failed"
+
+
+class EndReason(StrEnum):
+    """Why a call ended."""
+
+    COMPLETED = "completed"
+    IDLE = "idle"
+    TOO_LONG = "too_long"
+    PROTOCOL_ERROR = "protocol_error"
+    SOURCE_LOST = "source_lost"
+    SHUTDOWN = "shutdown"
+    FAILED = "failed"
+
+
+class Frozen(BaseModel):
+    """An immutable record that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Event(Frozen):
+    """What all events have. ``seq`` and ``time`` are filled in by the bus on publishing."""
+
+    seq: Annotated[int, Field(ge=0)] = 0
+    """Position in the daemon's stream of events; strictly increasing for each subscriber."""
+    time: datetime | None = None
+    """When the event was published, UTC, RFC 3339."""
+    call_id: str | None = None
+    leg: str | None = None
+
+
+class CallStarted(Event):
+    """A call was accepted; its first audio has not been scored yet."""
+
+    type: Literal["call.started"] = "call.started"
+    source: str
+    """Kind of source: ``microphone``, ``file``, ``websocket``."""
+    legs: list[str]
+    sample_rate: int
+    """Hertz, as declared by the source."""
+    encoding: str
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class WindowScored(Event):
+    """One window of one leg was looked at. May be coalesced: only the latest per leg is kept for a slow reader."""
+
+    type: Literal["window.scored"] = "window.scored"
+    index: Annotated[int, Field(ge=0)]
+    """Counts the windows of this leg from 0; a hole means that scores were coalesced."""
+    start_s: Seconds
+    end_s: Seconds
+    score: Probability | None
+    """Calibrated probability that this window's voice is synthetic; null when it was not scored."""
+    skipped: SkipReason | None = None
+    """Why ``score`` is null."""
+    smoothed: Probability | None = None
+    """The leg's smoothed score, on which the decision rests; null before the first scored window."""
+    speech_s: Seconds
+    """Seconds of speech in this window."""
+    level_dbfs: float | None = None
+    """RMS level, dB relative to full scale; null for digital silence."""
+    decision: Decision
+    model: str
+    """Name and short hash of the bundle that scored it."""
+    latency_ms: float | None = None
+    """From the arrival of the window's last sample to publishing; null where the input is not live."""
+
+
+class DecisionChanged(Event):
+    """The decision on a leg changed. Never dropped."""
+
+    type: Literal["decision.changed"] = "decision.changed"
+    previous: Decision
+    decision: Decision
+    at_s: Seconds
+    """Seconds since the start of the call."""
+    smoothed: Probability | None
+    speech_s: Seconds
+    """Seconds of speech scored so far on this leg."""
+    model: str
+
+
+class AlertRaised(Event):
+    """A rule fired. Never dropped."""
+
+    type: Literal["alert.raised"] = "alert.raised"
+    alert_id: str
+    rule: str
+    severity: Literal["info", "warning", "critical"]
+    summary: str
+    at_s: Seconds
+    smoothed: Probability | None
+    speech_s: Seconds
+    model: str
+
+
+class AlertResolved(Event):
+    """The condition that raised an alert is over, or its call is. Never dropped."""
+
+    type: Literal["alert.resolved"] = "alert.resolved"
+    alert_id: str
+    rule: str
+    reason: Literal["cleared", "call_ended"]
+    at_s: Seconds
+
+
+class LegSummary(Frozen):
+    """Where one leg stands."""
+
+    leg: str
+    decision: Decision
+    worst_decision: Decision
+    """The most severe decision this leg reached."""
+    smoothed: Probability | None
+    last_score: Probability | None
+    peak_score: Probability | None
+    windows: int
+    """Windows looked at."""
+    scored: int
+    """Windows that had a score."""
+    speech_s: Seconds
+    level_dbfs: float | None
+
+
+class CallEnded(Event):
+    """A call is over. Never dropped."""
+
+    type: Literal["call.ended"] = "call.ended"
+    reason: EndReason
+    detail: str | None = None
+    """The error in words, where there was one."""
+    duration_s: Seconds
+    legs: list[LegSummary]
+
+
+class CallSummary(Frozen):
+    """One call as ``GET /api/calls`` and the snapshot show it."""
+
+    call_id: str
+    source: str
+    started_at: datetime
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    duration_s: Seconds
+    """Seconds of audio received."""
+    sample_rate: int
+    encoding: str
+    metadata: dict[str, Any]
+    legs: list[LegSummary]
+    alerts: list[AlertRaised]
+    """Alerts raised and not yet resolved."""
+
+
+class TimelinePoint(Frozen):
+    """One window of a leg's history."""
+
+    end_s: Seconds
+    score: Probability | None
+    smoothed: Probability | None
+    speech_s: Seconds
+    decision: Decision
+
+
+class CallDetail(CallSummary):
+    """``GET /api/calls/{id}``: the summary with each leg's timeline, thinned evenly where it grew long."""
+
+    timeline: dict[str, list[TimelinePoint]]
+
+
+class Snapshot(Event):
+    """The daemon's state at ``seq``; always the first message, and sent again on request."""
+
+    type: Literal["snapshot"] = "snapshot"
+    version: Literal[1] = 1
+    model: str
+    device: str
+    hop_s: float
+    raise_at: Probability
+    clear_at: Probability
+    calls: list[CallSummary]
+    """Calls that are going on."""
+
+
+AnyEvent = Annotated[
+    CallStarted | WindowScored | DecisionChanged | AlertRaised | AlertResolved | CallEnded | Snapshot,
+    Field(discriminator="type"),
+]
+EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+EVENT_TYPES = (
+    "snapshot",
+    "call.started",
+    "window.scored",
+    "decision.changed",
+    "alert.raised",
+    "alert.resolved",
+    "call.ended",
+)
+
+
+def encode(event: Event) -> str:
+    """The event as one line of JSON."""
+    return event.model_dump_json()
+
+
+def decode(text: str | bytes) -> AnyEvent:
+    """Parse one event.
+
+    Raises:
+        pydantic.ValidationError: the text is no event of wire version 1.
+    """
+    return EVENTS.validate_json(text)

@@ -1,0 +1,1 @@
+"""Wire formats: bytes and messages in, frames out. No I/O here."""

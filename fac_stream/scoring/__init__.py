@@ -1,0 +1,1 @@
+"""Windows in, scores out, on CPU or GPU."""
