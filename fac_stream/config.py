@@ -156,7 +156,7 @@ class DecisionRule(Section):
     suspect_at: Probability = 0.7
     clear_at: Probability = 0.5
     half_life_s: Annotated[float, Field(gt=0, le=600)] = 3.0
-    min_speech_s: Annotated[float, Field(ge=0, le=600)] = 3.0
+    min_speech_s: Annotated[float, Field(ge=0, le=600)] = 2.5
     forget_after_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
 
     @model_validator(mode="after")
