@@ -10,7 +10,8 @@
     ├── SourceError            a source cannot start or was lost
     ├── ScorerError            the model cannot be loaded or failed on a batch
     ├── RefusedError           the daemon is full or shutting down; try again later
-    └── ConflictError          the call id is in use by a call that is going on
+    ├── ConflictError          the call id is in use by a call that is going on
+    └── SlowSubscriberError    a subscriber reads slower than events come that may not be dropped
 """
 
 
@@ -48,3 +49,7 @@ class RefusedError(FacError):
 
 class ConflictError(FacError):
     """The call id is in use by a call that is going on."""
+
+
+class SlowSubscriberError(FacError):
+    """A subscriber reads slower than events come that may not be dropped."""
