@@ -1,0 +1,1 @@
+"""From recordings to a bundle: manifest, crops, augmentation, training, calibration, evaluation, export."""
