@@ -1,9 +1,10 @@
 """Which recordings there are: one ``Clip`` a row of a CSV file, or a file of a folder of folders.
 
-The CSV has a header with ``path``, ``label`` and ``split``, and where known ``speaker``, ``generator`` (or ``system``),
-``source``, ``licence``, ``kind``, ``era`` and ``original`` (the human recording that a copy was made of); other columns
-are left alone. Paths are relative to the CSV's folder. A folder is read as its ``manifest.csv`` or, without one, as
-``training|validation|testing / real|fake / **``, the layout of the Fake-or-Real corpus.
+The CSV has a header with ``path``, ``label`` and ``split``, and where known ``speaker``, ``generator`` (or
+``system``), ``source``, ``licence``, ``kind``, ``era`` and ``original`` (the human recording that a copy was
+made of); other columns are left alone. Paths are relative to the CSV's folder. A folder is read as its
+``manifest.csv`` or, without one, as ``training|validation|testing / real|fake / **``, the layout of the
+Fake-or-Real corpus.
 """
 
 import csv
@@ -137,7 +138,8 @@ def _clip(folder: Path, row: dict[str, str | None]) -> Clip:
     path = folder / text["path"]
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
-    note = text.get("note", "")
+    # A note "copy of real/1.opus" is how our corpus names the original.
+    before, _, copied = text.get("note", "").partition("copy of ")
     return Clip(
         path=path,
         label=_choice("label", text["label"], {str(label): label for label in Label}),
@@ -149,8 +151,7 @@ def _clip(folder: Path, row: dict[str, str | None]) -> Clip:
         licence=text.get("licence", ""),
         kind=text.get("kind", ""),
         era=text.get("era", ""),
-        original=text.get("original")
-        or (note.removeprefix("copy of ") if note.startswith("copy of ") else ""),
+        original=text.get("original") or ("" if before else copied),
     )
 
 
