@@ -1,7 +1,7 @@
 """The configuration: one typed tree, read from YAML and ``FAC_*`` environment variables.
 
-``FAC_SERVER__PORT=9000`` sets ``server.port``: a double underscore goes one level down, the value is read as YAML.
-The environment wins over the file. Unknown keys and bad values are refused, each with its path and line.
+``FAC_SERVER__PORT=9000`` sets ``server.port``: a double underscore goes one level down, the value is read as
+YAML. The environment wins over the file. Unknown keys and bad values are refused, each with path and line.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """The events that the daemon publishes: wire format version 1.
 
-Every message is one JSON object with ``type``, ``seq``, ``time``, ``call_id`` and ``leg``. ``seq`` rises by one
-with every event the daemon publishes; a subscriber that filters, or whose scores were coalesced, sees holes.
-``snapshot`` carries the ``seq`` of the last event it includes. Scores are probabilities that the voice is
+Every message is one JSON object with ``type``, ``seq``, ``time``, ``call_id`` and ``leg``. ``seq`` rises by
+one with every event the daemon publishes; a subscriber that filters, or whose scores were coalesced, sees
+holes. ``snapshot`` carries the ``seq`` of the last event it includes. Scores are probabilities that the voice is
 synthetic; ``None`` means that there is no score, never that the voice is human.
 """
 
@@ -51,7 +51,7 @@ class EndReason(StrEnum):
 class Frozen(BaseModel):
     """An immutable record that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Event(Frozen):
@@ -62,7 +62,9 @@ class Event(Frozen):
     time: datetime | None = None
     """When the event was published, UTC, RFC 3339."""
     call_id: str | None = None
+    """The call it is about; null where it is about all."""
     leg: str | None = None
+    """``caller``, ``agent``, ``mixed`` or the source's own name; null where it is about the call."""
 
 
 class CallStarted(Event):
@@ -72,20 +74,25 @@ class CallStarted(Event):
     source: str
     """Kind of source: ``microphone``, ``file``, ``websocket``."""
     legs: list[str]
+    """Names of the legs, one a channel."""
     sample_rate: int
     """Hertz, as declared by the source."""
     encoding: str
+    """``pcm_s16le``, ``pcm_f32le``, ``mulaw`` or ``alaw``."""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    """What the source said about the call."""
 
 
 class WindowScored(Event):
-    """One window of one leg was looked at. May be coalesced: only the latest per leg is kept for a slow reader."""
+    """One window of one leg was looked at. For a slow reader only the latest of each leg is kept."""
 
     type: Literal["window.scored"] = "window.scored"
     index: Annotated[int, Field(ge=0)]
     """Counts the windows of this leg from 0; a hole means that scores were coalesced."""
     start_s: Seconds
+    """Where the window begins, seconds since the start of the call."""
     end_s: Seconds
+    """Where it ends."""
     score: Probability | None
     """Calibrated probability that this window's voice is synthetic; null when it was not scored."""
     skipped: SkipReason | None = None
@@ -97,6 +104,7 @@ class WindowScored(Event):
     level_dbfs: float | None = None
     """RMS level, dB relative to full scale; null for digital silence."""
     decision: Decision
+    """The decision on the leg after this window."""
     model: str
     """Name and short hash of the bundle that scored it."""
     latency_ms: float | None = None
@@ -108,13 +116,17 @@ class DecisionChanged(Event):
 
     type: Literal["decision.changed"] = "decision.changed"
     previous: Decision
+    """What was said before."""
     decision: Decision
+    """What is said now."""
     at_s: Seconds
     """Seconds since the start of the call."""
     smoothed: Probability | None
+    """The smoothed score that moved it."""
     speech_s: Seconds
     """Seconds of speech scored so far on this leg."""
     model: str
+    """Name and short hash of the bundle."""
 
 
 class AlertRaised(Event):
@@ -122,13 +134,21 @@ class AlertRaised(Event):
 
     type: Literal["alert.raised"] = "alert.raised"
     alert_id: str
+    """Unique; the same in the event that resolves it."""
     rule: str
+    """Name of the rule."""
     severity: Literal["info", "warning", "critical"]
+    """How urgent it is."""
     summary: str
+    """One sentence for people."""
     at_s: Seconds
+    """Seconds since the start of the call."""
     smoothed: Probability | None
+    """The leg's smoothed score."""
     speech_s: Seconds
+    """Seconds of speech scored so far on this leg."""
     model: str
+    """Name and short hash of the bundle."""
 
 
 class AlertResolved(Event):
@@ -136,27 +156,38 @@ class AlertResolved(Event):
 
     type: Literal["alert.resolved"] = "alert.resolved"
     alert_id: str
+    """The alert that is over."""
     rule: str
+    """Name of the rule."""
     reason: Literal["cleared", "call_ended"]
+    """The decision turned human, or the call ended."""
     at_s: Seconds
+    """Seconds since the start of the call."""
 
 
 class LegSummary(Frozen):
     """Where one leg stands."""
 
     leg: str
+    """Its name."""
     decision: Decision
+    """What is said of it now."""
     worst_decision: Decision
     """The most severe decision this leg reached."""
     smoothed: Probability | None
+    """Smoothed score."""
     last_score: Probability | None
+    """Score of the last scored window."""
     peak_score: Probability | None
+    """Highest score of a window."""
     windows: int
     """Windows looked at."""
     scored: int
     """Windows that had a score."""
     speech_s: Seconds
+    """Seconds of speech scored so far."""
     level_dbfs: float | None
+    """RMS level of the last window; null for digital silence."""
 
 
 class CallEnded(Event):
@@ -164,26 +195,38 @@ class CallEnded(Event):
 
     type: Literal["call.ended"] = "call.ended"
     reason: EndReason
+    """Why it ended."""
     detail: str | None = None
     """The error in words, where there was one."""
     duration_s: Seconds
+    """Seconds of audio received."""
     legs: list[LegSummary]
+    """Where each leg stood at the end."""
 
 
 class CallSummary(Frozen):
     """One call as ``GET /api/calls`` and the snapshot show it."""
 
     call_id: str
+    """Its id."""
     source: str
+    """Kind of source: ``microphone``, ``file``, ``websocket``."""
     started_at: datetime
+    """When it was accepted."""
     ended_at: datetime | None
+    """When it ended; null while it goes on."""
     end_reason: EndReason | None
+    """Why it ended; null while it goes on."""
     duration_s: Seconds
     """Seconds of audio received."""
     sample_rate: int
+    """Hertz, as declared by the source."""
     encoding: str
+    """How its samples were encoded."""
     metadata: dict[str, Any]
+    """What the source said about the call."""
     legs: list[LegSummary]
+    """Where each leg stands."""
     alerts: list[AlertRaised]
     """Alerts raised and not yet resolved."""
 
@@ -209,11 +252,17 @@ class Snapshot(Event):
 
     type: Literal["snapshot"] = "snapshot"
     version: Literal[1] = 1
+    """Version of this wire format."""
     model: str
+    """Name and short hash of the bundle that scores."""
     device: str
+    """``cpu`` or ``cuda``."""
     hop_s: float
+    """Seconds between windows."""
     raise_at: Probability
+    """Smoothed score from which a leg is synthetic."""
     clear_at: Probability
+    """Smoothed score below which it is human again."""
     calls: list[CallSummary]
     """Calls that are going on."""
 

@@ -1,0 +1,35 @@
+"""Log set-up: structlog to standard error, for people or for machines."""
+
+import logging
+import sys
+
+import structlog
+
+from fac_stream.config import Logging
+
+
+def configure(logging_config: Logging) -> None:
+    """Set up structlog, and route the standard library's logging through it."""
+    as_json = logging_config.format == "json" or (logging_config.format == "auto" and not sys.stderr.isatty())
+    level = getattr(logging, logging_config.level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if as_json:
+        shared.append(structlog.processors.dict_tracebacks)
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # aiohttp logs a line for each request; the server has its own access log.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
