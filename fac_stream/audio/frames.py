@@ -12,6 +12,13 @@ SAMPLE_RATE = 16_000
 Samples = npt.NDArray[np.float32]
 
 
+def default_legs(channels: int) -> tuple[str, ...]:
+    """Names of the legs where nobody gave any, one a channel."""
+    if channels == 1:
+        return ("mixed",)
+    return ("caller", "agent") if channels == 2 else tuple(f"ch{n}" for n in range(1, channels + 1))
+
+
 class Encoding(StrEnum):
     """How samples stand in bytes; PCM is little-endian."""
 
