@@ -1,0 +1,1 @@
+"""What training and serving share: front end, networks, calibration, and the bundle that keeps them."""
