@@ -1,16 +1,16 @@
 """In-process publish/subscribe: everything downstream of a call starts here.
 
-Publishing never waits. Listeners (metrics, alerts, history) are plain functions called in order; subscriptions
-are bounded mailboxes that a socket's own task empties. When a mailbox is full, scores give way: only the latest
-per leg is kept, and the oldest of those goes when even that is too many. Decisions, alerts, starts and ends are
-never dropped: when they alone overflow, the subscription ends with :class:`SlowSubscriberError`.
+Publishing never waits. Listeners (metrics, alerts, history) are plain functions called in order;
+subscriptions are bounded mailboxes that a socket's own task empties. Of a leg's scores only the latest is
+kept; the oldest of those goes when a mailbox is full. Decisions, alerts, starts and ends are never dropped:
+when they alone overflow, the subscription ends with :class:`SlowSubscriberError`.
 
 All of it belongs to the event loop's thread.
 """
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar, cast
@@ -18,7 +18,7 @@ from typing import Self, TypeVar, cast
 import structlog
 
 from fac_stream.errors import SlowSubscriberError
-from fac_stream.events import AnyEvent, Event, Snapshot, WindowScored
+from fac_stream.events import AnyEvent, Event, WindowScored
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +27,10 @@ E = TypeVar("E", bound=Event)
 
 
 class Subscription:
-    """One subscriber's mailbox; a context manager, and iterated by one task.
+    """One subscriber's mailbox; a context manager, and an iterator for one task.
 
-    Cancelling the iteration is safe: an event is taken out only when it is handed over.
+    Iterating gives events in the order of ``seq`` until the subscription is closed. Cancelling it is safe: an
+    event is taken out only when it is handed over.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Subscription:
         self._types = types
         self._call_id = call_id
         self._queue: OrderedDict[int, AnyEvent] = OrderedDict()
-        self._replaceable: OrderedDict[object, int] = OrderedDict()
+        self._scores: OrderedDict[tuple[str | None, str | None], int] = OrderedDict()
         self._next_slot = 0
         self._ready = asyncio.Event()
         self._closed = False
@@ -59,24 +60,25 @@ class Subscription:
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def __aiter__(self) -> AsyncIterator[AnyEvent]:
-        """Events in the order of ``seq``, until the subscription is closed.
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        """The next event.
 
         Raises:
             SlowSubscriberError: events that must not be dropped no longer fit; the subscriber starts over.
         """
-        while True:
+        while not self._queue and not self._closed:
+            self._ready.clear()
             await self._ready.wait()
-            if self._overflowed:
-                raise SlowSubscriberError(
-                    f"more than {self._max_events} events were waiting: read faster, or filter"
-                )
-            if not self._queue:
-                return
-            event = self._take(next(iter(self._queue)))
-            if not self._queue and not self._closed:
-                self._ready.clear()
-            yield event
+        if self._overflowed:
+            raise SlowSubscriberError(
+                f"more than {self._max_events} events were waiting: read faster, or ask for fewer events"
+            )
+        if not self._queue:
+            raise StopAsyncIteration
+        return self._take(next(iter(self._queue)))
 
     def wants(self, event: AnyEvent) -> bool:
         """Whether the filters let this event through."""
@@ -88,15 +90,13 @@ class Subscription:
         """Put an event into the mailbox, past the filters; never waits."""
         if self._closed:
             return
-        key = _replace_key(event)
-        if key in self._replaceable:
-            self._take(self._replaceable[key])
-            self.coalesced += isinstance(event, WindowScored)
+        if isinstance(event, WindowScored) and (event.call_id, event.leg) in self._scores:
+            self._drop(self._scores[event.call_id, event.leg])
         elif len(self._queue) >= self._max_events and not self._make_room(event):
             return
+        if isinstance(event, WindowScored):
+            self._scores[event.call_id, event.leg] = self._next_slot
         self._queue[self._next_slot] = event
-        if key is not None:
-            self._replaceable[key] = self._next_slot
         self._next_slot += 1
         self._ready.set()
 
@@ -108,36 +108,26 @@ class Subscription:
 
     def _make_room(self, event: AnyEvent) -> bool:
         """Drop the oldest score for ``event``; where there is none, drop a score or give up."""
-        oldest = next((slot for key, slot in self._replaceable.items() if key != _SNAPSHOT), None)
-        if oldest is not None:
-            self._take(oldest)
-            self.coalesced += 1
+        if self._scores:
+            self._drop(next(iter(self._scores.values())))
             return True
         if isinstance(event, WindowScored):
             self.coalesced += 1
             return False
         self._overflowed = True
         self._queue.clear()
-        self._replaceable.clear()
         self.close()
         return False
 
+    def _drop(self, slot: int) -> None:
+        self._take(slot)
+        self.coalesced += 1
+
     def _take(self, slot: int) -> AnyEvent:
         event = self._queue.pop(slot)
-        key = _replace_key(event)
-        if key is not None:
-            del self._replaceable[key]
+        if isinstance(event, WindowScored):
+            del self._scores[event.call_id, event.leg]
         return event
-
-
-_SNAPSHOT = "snapshot"
-
-
-def _replace_key(event: AnyEvent) -> object:
-    """What an event replaces in a mailbox: its leg's earlier score, an earlier snapshot, or nothing (None)."""
-    if isinstance(event, WindowScored):
-        return (event.call_id, event.leg)
-    return _SNAPSHOT if isinstance(event, Snapshot) else None
 
 
 class Bus:
