@@ -2,8 +2,8 @@
 
 Every message is one JSON object with ``type``, ``seq``, ``time``, ``call_id`` and ``leg``. ``seq`` rises by
 one with every event the daemon publishes; a subscriber that filters, or whose scores were coalesced, sees
-holes. ``snapshot`` carries the ``seq`` of the last event it includes. Scores are probabilities that the voice is
-synthetic; ``None`` means that there is no score, never that the voice is human.
+holes. ``snapshot`` carries the ``seq`` of the last event it includes. Scores are probabilities that the voice
+is synthetic; ``None`` means that there is no score, never that the voice is human.
 """
 
 from datetime import datetime

@@ -2,7 +2,7 @@
 
 Each message is tried until it is delivered, refused for good or out of attempts; the pause doubles from
 ``first_retry_s``, with jitter. Messages that wait for their next attempt do not hold up others. When the
-outbox is full the oldest message is given up, counted and logged. What is in it is lost when the process ends.
+outbox is full the oldest message is given up, counted and logged. What it holds is lost at the process's end.
 """
 
 import asyncio
