@@ -1,0 +1,220 @@
+import asyncio
+import json
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from fac_stream.alerts import outbox as outbox_module
+from fac_stream.alerts.outbox import Outbox
+from fac_stream.alerts.signature import sign
+from fac_stream.alerts.webhook import Outcome, judge, post
+from fac_stream.bus import Bus
+from fac_stream.config import Webhook
+from fac_stream.events import AlertRaised, CallEnded
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def alert(number=0):
+    return AlertRaised(
+        call_id="c",
+        leg="caller",
+        alert_id=f"alert_{number}",
+        rule="synthetic-voice",
+        severity="critical",
+        summary="…",
+        at_s=4.0,
+        smoothed=0.95,
+        speech_s=3.0,
+        model="m",
+    )
+
+
+class Receiver:
+    """A webhook receiver that answers with the scripted statuses, then 200."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.posts = []
+        self.seen = asyncio.Condition()
+
+    async def handle(self, request):
+        body = await request.read()
+        answer = self.answers.pop(0) if self.answers else web.Response()
+        async with self.seen:
+            self.posts.append((request.headers, body))
+            self.seen.notify_all()
+        return answer if isinstance(answer, web.StreamResponse) else web.Response(status=answer)
+
+    async def wait_for(self, count):
+        async with asyncio.timeout(20), self.seen:
+            await self.seen.wait_for(lambda: len(self.posts) >= count)
+
+
+@pytest.fixture
+async def deliver():
+    """Start a receiver and an outbox that posts to it; gives (bus, outbox, counts)."""
+    async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
+        servers, tasks = [], []
+
+        async def start(receiver, **settings):
+            app = web.Application()
+            app.router.add_post("/hook", receiver.handle)
+            server = TestServer(app)
+            await server.start_server()
+            servers.append(server)
+            settings = {"first_retry_s": 0.01, **settings}
+            hook = Webhook(url=str(server.make_url("/hook")), secret=SECRET, **settings)
+            counts = []
+            outbox = Outbox(hook, lambda message: post(session, hook, message), counts.append)
+            bus = Bus()
+            bus.listen(outbox.on_event)
+            tasks.append(group.create_task(outbox.run()))
+            return bus, outbox, counts
+
+        yield start
+        for task in tasks:
+            task.cancel()
+        for server in servers:
+            await server.close()
+
+
+async def test_an_alert_is_posted_and_signed(deliver):
+    """One post, with the Standard Webhooks headers, a signature that verifies, and the event as data."""
+    receiver = Receiver()
+    bus, outbox, counts = await deliver(receiver)
+
+    published = bus.publish(alert())
+    await receiver.wait_for(1)
+    await outbox.drain()
+
+    ((headers, body),) = receiver.posts
+    message_id, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
+    key = Webhook(url="http://x", secret=SECRET).key
+    assert sign(key, message_id, timestamp, body) == headers["webhook-signature"]
+    assert "alert_0.raised" == message_id
+    data = json.loads(body)
+    assert "alert.raised" == data["type"]
+    assert published.time.isoformat().replace("+00:00", "Z") == data["timestamp"]
+    assert ("c", "caller", 0.95) == tuple(data["data"][k] for k in ("call_id", "leg", "smoothed"))
+    assert ["delivered"] == counts
+    assert 0 == outbox.pending
+
+
+async def test_other_events_are_not_posted(deliver):
+    """Only alerts leave the house."""
+    receiver = Receiver()
+    bus, outbox, _ = await deliver(receiver)
+
+    bus.publish(CallEnded(call_id="c", reason="completed", duration_s=1, legs=[]))
+
+    assert 0 == outbox.pending
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 404, 302])
+async def test_failures_are_tried_again_with_the_same_id(deliver, status):
+    """Anything but 2xx, redirects included, is tried again; id and body stay the same."""
+    receiver = Receiver(status, status)
+    bus, outbox, counts = await deliver(receiver)
+
+    bus.publish(alert())
+    await receiver.wait_for(3)
+    await outbox.drain()
+
+    assert 1 == len({(h["webhook-id"], b) for h, b in receiver.posts})
+    assert ["retried", "retried", "delivered"] == counts
+
+
+async def test_a_receiver_that_is_gone_gets_nothing_more(deliver):
+    """After 410 nothing is sent, and what waited is dropped."""
+    receiver = Receiver(410)
+    bus, outbox, counts = await deliver(receiver)
+
+    bus.publish(alert(0))
+    await receiver.wait_for(1)
+    await outbox.drain()
+    bus.publish(alert(1))
+
+    assert ["gone"] == counts
+    assert 0 == outbox.pending
+
+
+async def test_an_alert_is_given_up_after_max_attempts(deliver):
+    """The last attempt is counted as given up; later alerts are still tried."""
+    receiver = Receiver(500, 500)
+    bus, outbox, counts = await deliver(receiver, max_attempts=2)
+
+    bus.publish(alert(0))
+    await receiver.wait_for(2)
+    await outbox.drain()
+    bus.publish(alert(1))
+    await receiver.wait_for(3)
+    await outbox.drain()
+
+    assert ["retried", "given_up", "delivered"] == counts
+
+
+async def test_a_waiting_retry_does_not_hold_up_others(deliver):
+    """While one alert waits for its retry, the next is delivered."""
+    receiver = Receiver(web.Response(status=503, headers={"Retry-After": "600"}))
+    bus, outbox, counts = await deliver(receiver)
+
+    bus.publish(alert(0))
+    await receiver.wait_for(1)
+    bus.publish(alert(1))
+    await receiver.wait_for(2)
+    await outbox.drain()
+
+    assert ["retried", "delivered"] == counts
+    assert 1 == outbox.pending
+
+
+async def test_an_unreachable_receiver_is_tried_again(deliver):
+    """A refused connection is a failed attempt, not an error of the daemon."""
+    counts = []
+    hook = Webhook(url="http://127.0.0.1:9/hook", secret=SECRET, max_attempts=1)
+    async with aiohttp.ClientSession() as session:
+        outbox = Outbox(hook, lambda message: post(session, hook, message), counts.append)
+        outbox.on_event(Bus().publish(alert()))
+        task = asyncio.create_task(outbox.run())
+        await outbox.drain()
+        task.cancel()
+
+    assert ["given_up"] == counts
+
+
+def test_a_full_outbox_gives_up_the_oldest(monkeypatch):
+    """Memory is bounded; the newest alerts are kept and the loss is counted."""
+    monkeypatch.setattr(outbox_module, "MAX_PENDING", 3)
+    counts = []
+    outbox = Outbox(Webhook(url="http://x", secret=SECRET), None, counts.append)
+    bus = Bus()
+    bus.listen(outbox.on_event)
+
+    for number in range(5):
+        bus.publish(alert(number))
+
+    assert ["dropped", "dropped"] == counts
+    kept = sorted(entry[2].message.message_id for entry in outbox._due)
+    assert ["alert_2.raised", "alert_3.raised", "alert_4.raised"] == kept
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "outcome", "pause"),
+    [
+        (204, None, Outcome.DELIVERED, None),
+        (410, None, Outcome.GONE, None),
+        (503, "7", Outcome.RETRY, 7.0),
+        (503, "999999", Outcome.RETRY, 3600.0),
+        (503, "-5", Outcome.RETRY, 0.0),
+        (503, "Mon, 01 Jan 2001 00:00:00 GMT", Outcome.RETRY, 0.0),
+        (503, "soon", Outcome.RETRY, None),
+    ],
+)
+def test_answers_are_judged(status, retry_after, outcome, pause):
+    """2xx delivers, 410 ends, all else retries; Retry-After is read and bounded."""
+    attempt = judge(status, retry_after)
+
+    assert (outcome, pause) == (attempt.outcome, attempt.retry_after_s)
