@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fac_stream.bus import Bus
@@ -53,6 +53,7 @@ EVENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(EVENTS, st.integers(16, 40))
 def test_a_mailbox_is_bounded_ordered_and_loses_no_decision(events, max_events):
     """Whatever is published, a mailbox keeps its bound and order, and loses scores only, the older first."""
@@ -73,6 +74,7 @@ def test_a_mailbox_is_bounded_ordered_and_loses_no_decision(events, max_events):
     assert subscription.coalesced == len(published) - len(received)
 
 
+@settings(deadline=None)
 @given(EVENTS)
 def test_a_reader_that_keeps_up_gets_everything(events):
     """Nothing is coalesced for a subscriber that reads each event before the next one."""

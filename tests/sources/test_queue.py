@@ -3,7 +3,7 @@ import itertools
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fac_stream.audio.frames import AudioFormat, Encoding, Frame
@@ -36,6 +36,7 @@ async def read_all(queue):
     return [frame async for frame in queue.frames()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, RATE), max_size=40))
 def test_a_live_sender_never_waits_and_what_is_lost_is_counted(lengths):
     """Samples in are samples out plus samples counted as dropped; the newest survive; memory is bounded."""
@@ -56,6 +57,7 @@ def test_a_live_sender_never_waits_and_what_is_lost_is_counted(lengths):
     asyncio.run(scenario())
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 3 * RATE), max_size=40))
 def test_a_sender_ahead_of_real_time_waits_and_loses_nothing(lengths):
     """A recording sent as fast as possible arrives whole, although it is longer than the queue."""
