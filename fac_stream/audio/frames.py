@@ -72,6 +72,8 @@ class Window:
     """float32 ``[32000]``, full scale at ±1."""
     received_at: float
     """``time.monotonic()`` when the last sample arrived."""
+    span: int = 2 * SAMPLE_RATE
+    """Samples of the stream it covers: fewer than 32,000 where a short segment was repeated to fill it."""
 
     @property
     def start_s(self) -> float:
@@ -81,4 +83,4 @@ class Window:
     @property
     def end_s(self) -> float:
         """Seconds since the start of the stream."""
-        return (self.start_sample + len(self.samples)) / SAMPLE_RATE
+        return (self.start_sample + self.span) / SAMPLE_RATE
