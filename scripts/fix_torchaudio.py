@@ -1,8 +1,9 @@
 """Let torchaudio import beside a CPU-only torch, in this project's own environment.
 
-The registry's torchaudio is built for CUDA: its libraries want ``libc10_cuda.so``, which a CPU-only torch lacks,
-and ``import torchaudio`` ends in an OSError. torchaudio takes a *missing* library for "no extension" and goes on;
-its transforms and functional parts, all that is used here, are Python on torch. So the libraries are removed.
+The registry's torchaudio is built for CUDA: its libraries want ``libc10_cuda.so``, which a CPU-only torch
+lacks, and ``import torchaudio`` ends in an OSError. torchaudio takes a *missing* library for "no extension"
+and goes on; its transforms and functional parts, all that is used here, are Python on torch. So the libraries
+are removed.
 
 Run with the environment's interpreter, after installing: ``.venv/bin/python scripts/fix_torchaudio.py``.
 """
@@ -49,14 +50,16 @@ def repair(package: Path, environment: Path) -> str:
         raise RuntimeError(f"torchaudio does not import, and not for want of CUDA:\n{fault}")
     if not package.resolve().is_relative_to(environment.resolve()):
         raise RuntimeError(
-            f"torchaudio in {package} is built for CUDA, torch is not, and the package is not this project's own: "
-            "install both into a virtual environment (make clean, then make test)"
+            f"torchaudio is built for CUDA, torch is not, and {package} is not in {environment}: "
+            "install both into the virtual environment (make clean, then make test)"
         )
     found = libraries(package)
     for library in found:
         library.unlink()
     if fault := import_error():
-        raise RuntimeError(f"torchaudio does not import beside this torch, even without its extensions:\n{fault}")
+        raise RuntimeError(
+            f"torchaudio does not import beside this torch, even without its extensions:\n{fault}"
+        )
     return (
         f"torchaudio is built for CUDA and this torch is not: removed its {len(found)} extension libraries "
         f"from {package / 'lib'}; it imports now, transforms included"

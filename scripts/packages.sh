@@ -29,7 +29,8 @@ root_command() {
 }
 
 apt() {
-    $root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 "$@"
+    # What it does fills screens; what goes wrong comes on standard error.
+    $root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 "$@" >/dev/null
 }
 
 if ! command -v apt-get >/dev/null; then
@@ -43,7 +44,7 @@ if root=$(root_command); then
     # The lists of a new machine are empty or old: only then is fetching them worth the time. One package at a
     # time after that, so that one this release does not have keeps none of the others away.
     # shellcheck disable=SC2086  # a list of words
-    if ! apt install --no-install-recommends $wanted; then
+    if ! apt install --no-install-recommends $wanted 2>/dev/null; then
         apt update || true
         for package in $wanted; do
             apt install --no-install-recommends "$package" || true

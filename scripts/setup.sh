@@ -33,7 +33,7 @@ pip_from_debian() {
 
 make_venv() {
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    can_make_venv || scripts/packages.sh "a private Python environment" "python$version-venv"
+    can_make_venv || scripts/packages.sh "the bundle of pip that Debian keeps apart" "python$version-venv"
     echo "==> Making .venv with $python ($version)"
     if can_make_venv; then
         "$python" -m venv --clear .venv

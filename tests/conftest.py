@@ -1,4 +1,4 @@
-"""What every test may rely on: no network but loopback, no settings of the developer's, a corpus where there is one."""
+"""What every test may rely on: no network but loopback, no settings of the developer's, perhaps a corpus."""
 
 import csv
 import ipaddress
@@ -25,7 +25,7 @@ CorpusClips = Callable[..., list[Path]]
 
 def pytest_configure(config):
     """Register the marker that names a test's programs itself."""
-    config.addinivalue_line("markers", "programs(*names): starts these programs, skipped where one is missing")
+    config.addinivalue_line("markers", "programs(*names): starts these; skipped where one is missing")
 
 
 def pytest_collection_modifyitems(items):
@@ -38,7 +38,9 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     """Skip a test whose programs are missing; where nobody would notice (CI), fail it."""
     named = [name for marker in item.iter_markers("programs") for name in marker.args]
-    implied = [name for marker, names in PROGRAMS.items() if item.get_closest_marker(marker) for name in names]
+    implied = [
+        name for marker, names in PROGRAMS.items() if item.get_closest_marker(marker) for name in names
+    ]
     absent = sorted(name for name in {*named, *implied} if shutil.which(name) is None)
     if absent:
         reason = f"not installed: {', '.join(absent)}"
@@ -92,7 +94,7 @@ def corpus() -> Path:
 
 @pytest.fixture(scope="session")
 def corpus_clips(corpus: Path) -> CorpusClips:
-    """``corpus_clips(label, split, n, min_s=0, **columns)``: the same n paths each time, spread over the corpus.
+    """``corpus_clips(label, split, n, min_s=0, **columns)``: the same n paths each time, evenly spread.
 
     ``columns`` are values that columns of the manifest must have: ``language="en"``, ``kind="tts"``.
     """
