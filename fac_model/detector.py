@@ -21,7 +21,7 @@ class Detector:
     def __init__(self, front_end: LogMel, network: nn.Module, calibration: Calibration) -> None:
         self.graph = nn.Sequential(front_end, network).eval()
         self.calibration = calibration
-        self.device = front_end.window.device
+        self.device = front_end.mel.device
 
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:

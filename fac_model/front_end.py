@@ -1,5 +1,8 @@
 """From waveform to log-mel image: the one definition that training, serving and export share."""
 
+import math
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,33 +24,116 @@ class LogMel(nn.Module):
     silence gives an image of zeros.
     """
 
-    window: Tensor
     mel: Tensor
 
     def __init__(self, config: FrontEndConfig | None = None) -> None:
         super().__init__()
         self.config = config or FrontEndConfig()
-        # Not persistent: these follow from the config, which the bundle stores.
-        self.register_buffer("window", torch.hann_window(self.config.n_fft), persistent=False)
-        self.register_buffer("mel", torch.from_numpy(mel_filters(self.config)), persistent=False)
+        self.spectrum = PowerSpectrum(self.config)
+        filters = torch.from_numpy(mel_filters(self.config))
+        self.register_buffer("mel", filters[self.spectrum.bins], persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
         """float32 ``[B, window_samples]`` to ``[B, 1, n_mels, frames]``."""
-        power = self._power(wave) @ self.mel  # [B, frames, n_mels]
-        loudest = power.amax(dim=(1, 2), keepdim=True).clamp(min=_QUIETEST)
-        floor = 10.0 ** (-self.config.top_db / 10.0)
-        decibels = 10.0 * torch.log10((power / loudest).clamp(min=floor)) + self.config.top_db
-        centred = decibels - decibels.mean(dim=(1, 2), keepdim=True)
-        deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        return (centred / deviation.clamp(min=_LEAST_DEVIATION_DB)).transpose(1, 2).unsqueeze(1)
+        # Half precision would drown everything 60 dB below the loudest bin.
+        with torch.autocast(wave.device.type, enabled=False):
+            power = self.spectrum(wave) @ self.mel  # [B, frames, n_mels]
+            loudest = power.amax(dim=(1, 2), keepdim=True).clamp(min=_QUIETEST)
+            floor = 10.0 ** (-self.config.top_db / 10.0)
+            decibels = 10.0 * torch.log10((power / loudest).clamp(min=floor)) + self.config.top_db
+            centred = decibels - decibels.mean(dim=(1, 2), keepdim=True)
+            deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
+            return (centred / deviation.clamp(min=_LEAST_DEVIATION_DB)).transpose(1, 2).unsqueeze(1)
 
-    def _power(self, wave: Tensor) -> Tensor:
-        """``[B, window_samples]`` to the power of each bin, ``[B, frames, n_fft / 2 + 1]``."""
+
+class PowerSpectrum(nn.Module):
+    """Short-time power spectrum as four small matrix products.
+
+    The Hann window, cosine and sine are symmetric about the middle of a frame, and about its quarters up to a
+    sign that depends on whether the bin is even or odd. So a frame folds to a quarter of its length before it
+    is multiplied, which costs a quarter of the plain product::
+
+        sums = frame + mirrored     cosine part     even bins: near + far     odd bins: near - far
+        differences                 sine part       even bins: near + far     odd bins: near - far
+
+    Measured with ONNX Runtime on one core (AMD EPYC), the whole front end, milliseconds a window alone and in
+    batches of 16: this 1.7 and 2.0; framed plain product 6.3 and 5.4; convolution 5.0 and 5.1; the DFT
+    operator 5.7 and 5.7. In torch this takes 2.2 and ``torch.fft.rfft`` 2.4.
+    """
+
+    near: Tensor
+    far: Tensor
+    even: Tensor
+    odd: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+    def __init__(self, config: FrontEndConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.bins = [*range(0, config.n_fft // 2, 2), *range(1, config.n_fft // 2, 2)]
+        """The order of the bins in the result; Nyquist, to which no mel filter reaches, is left out."""
+        self.span = (config.frames - 1) * config.hop_length + config.n_fft
+        # Frames are gathered in blocks of which both hop and frame are multiples.
+        self.block = math.gcd(config.hop_length, config.n_fft)
+        starts = np.arange(config.frames)[:, None] * (config.hop_length // self.block)
+        blocks = starts + np.arange(config.n_fft // self.block)
+        self._constant("forwards", blocks.ravel())
+        self._constant("backwards", blocks[::-1].ravel())
+        n = np.arange(config.n_fft // 4 + 1)
+        self._constant("near", _hann(n, config.n_fft))
+        self._constant("far", _hann(n + config.n_fft // 2, config.n_fft))
+        self._constant("even", _folded_basis(n, np.array(self.bins[: len(self.bins) // 2]), config.n_fft))
+        self._constant("odd", _folded_basis(n, np.array(self.bins[len(self.bins) // 2 :]), config.n_fft))
+
+    def _constant(self, name: str, value: npt.NDArray[Any]) -> None:
+        """Not persistent: it follows from the config, which the bundle stores."""
+        kind = np.int64 if value.dtype.kind == "i" else np.float32
+        self.register_buffer(name, torch.from_numpy(value.astype(kind)), persistent=False)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """``[B, window_samples]`` to ``[B, frames, n_fft / 2]``, bins in the order of ``bins``."""
         padding = (self.config.padding, self.config.padding)
         padded = nn.functional.pad(wave.unsqueeze(1), padding, mode=self.config.padding_mode).squeeze(1)
-        frames = padded.unfold(-1, self.config.n_fft, self.config.hop_length) * self.window
-        spectrum = torch.view_as_real(torch.fft.rfft(frames))
-        return spectrum.square().sum(dim=-1)
+        signal = padded[:, : self.span]
+        # Sample n of a mirrored frame is sample n_fft - n of the frame. Its sample 0 would be the first one
+        # after the frame; the window is 0 there, so any value does.
+        reversed_signal = nn.functional.pad(signal[:, 1:].flip(1), (1, 0))
+        frames = self._frames(signal, self.forwards)
+        mirrored = self._frames(reversed_signal, self.backwards)
+        cosine_near, cosine_far = self._fold(frames + mirrored)
+        sine_near, sine_far = self._fold(frames - mirrored)
+        even = _power(cosine_near + cosine_far, sine_near + sine_far, self.even)
+        odd = _power(cosine_near - cosine_far, sine_near - sine_far, self.odd)
+        return torch.cat([even, odd], dim=-1)
+
+    def _frames(self, signal: Tensor, order: Tensor) -> Tensor:
+        blocks = signal.reshape(-1, self.span // self.block, self.block)
+        return blocks.index_select(1, order).reshape(-1, self.config.frames, self.config.n_fft)
+
+    def _fold(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """The first quarter of each frame and the third, windowed: ``[B, frames, n_fft / 4 + 1]`` each."""
+        quarter, middle = self.config.n_fft // 4 + 1, self.config.n_fft // 2
+        return frames[..., :quarter] * self.near, frames[..., middle : middle + quarter] * self.far
+
+
+def _power(cosine: Tensor, sine: Tensor, basis: Tensor) -> Tensor:
+    return (cosine @ basis[0]).square() + (sine @ basis[1]).square()
+
+
+def _hann(n: npt.NDArray[np.int64], n_fft: int) -> npt.NDArray[np.float64]:
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi * n / n_fft)
+
+
+def _folded_basis(
+    n: npt.NDArray[np.int64], bins: npt.NDArray[np.int64], n_fft: int
+) -> npt.NDArray[np.float64]:
+    """Cosine and sine over a quarter of a frame: ``[2, n_fft / 4 + 1, bins]``."""
+    angle = 2.0 * np.pi * np.outer(n, bins) / n_fft
+    # The first and the last sample lie on an axis of symmetry: folding counted them twice.
+    once = np.ones((len(n), 1))
+    once[[0, -1]] = 0.5
+    return np.stack([np.cos(angle), np.sin(angle)]) * once
 
 
 def mel_filters(config: FrontEndConfig) -> npt.NDArray[np.float32]:
