@@ -1,0 +1,20 @@
+// What happened before this page listened: ended calls, and the timelines of calls that began earlier.
+
+import { getJson } from "./api.js";
+import { callFrom, legOf } from "./store.js";
+
+/** Fill the tracks of one call from the daemon. A call it has forgotten keeps what we saw. */
+export async function loadTimeline(store, call) {
+  const detail = await getJson(`api/calls/${encodeURIComponent(call.id)}`).catch(() => null);
+  if (!detail) return;
+  for (const [name, points] of Object.entries(detail.timeline)) legOf(call, name).track.backfill(points);
+  store.emit("call", call);
+}
+
+/** After every (re)connection: the live calls one after the other, so that a hundred of them are no burst. */
+export async function catchUp(store) {
+  const calls = (await getJson("api/calls").catch(() => null))?.calls ?? [];
+  for (const summary of calls) if (summary.ended_at) store.remember(callFrom(summary));
+  store.emit("history");
+  for (const call of [...store.live.values()]) await loadTimeline(store, call);
+}

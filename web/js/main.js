@@ -1,0 +1,35 @@
+// Wires the socket to the store and the store to the views.
+
+import { openSocket } from "./api.js";
+import { catchUp, loadTimeline } from "./history.js";
+import { EventSocket } from "./socket.js";
+import { Store } from "./store.js";
+import { mountTheme } from "./theme.js";
+import { mountAlerts } from "./views/alerts.js";
+import { mountCalls } from "./views/calls.js";
+import { mountMicrophone } from "./views/microphone.js";
+import { mountPlots } from "./views/plots.js";
+import { loadModel, mountStatus, mountUnlock } from "./views/status.js";
+import { mountUpload } from "./views/upload.js";
+
+const store = new Store();
+
+mountTheme();
+mountUnlock();
+const status = mountStatus(store);
+mountCalls(store, (call) => loadTimeline(store, call));
+mountAlerts(store);
+mountUpload(store);
+mountMicrophone();
+mountPlots();
+
+const socket = new EventSocket({
+  open: () => openSocket("ws/events"),
+  probe: loadModel,
+  onPhase: (phase, words) => status.show(phase, words, socket.retryInS),
+  onEvent(event, fresh) {
+    store.apply(event);
+    if (fresh) catchUp(store);
+  },
+});
+socket.start();

@@ -1,0 +1,31 @@
+// Runs in the audio thread: gathers the microphone's quanta of 128 samples into blocks of 16-bit PCM.
+
+class Recorder extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.block = new Int16Array(2048); // 43 ms at 48 kHz
+    this.filled = 0;
+    this.peak = 0;
+  }
+
+  process([channels]) {
+    const samples = channels[0];
+    if (!samples) return true;
+    for (const sample of samples) {
+      const clipped = Math.max(-1, Math.min(1, sample));
+      this.peak = Math.max(this.peak, Math.abs(clipped));
+      this.block[this.filled++] = Math.round(clipped * 32767);
+      if (this.filled === this.block.length) this.#send();
+    }
+    return true;
+  }
+
+  #send() {
+    const pcm = this.block.buffer;
+    this.port.postMessage({ pcm, peak: this.peak }, [pcm]);
+    this.block = new Int16Array(2048);
+    this.filled = this.peak = 0;
+  }
+}
+
+registerProcessor("recorder", Recorder);

@@ -1,0 +1,19 @@
+// A timeline as a table, for who cannot or would rather not read the drawing. It shows the moment it was opened.
+
+import { $, clock, el, number, percent } from "../dom.js";
+import { decisionWord } from "../words.js";
+
+const MOST_ROWS = 600;
+
+/** @param {string} title @param {import("../track.js").Track} track @param {boolean} decided whether there are decisions to show */
+export function showTable(title, track, decided = true) {
+  $("table-title").textContent = `Timeline of ${title}`;
+  const rows = [];
+  for (let i = track.length - 1; i >= 0 && rows.length < MOST_ROWS; i--) {
+    const { end_s, score, smoothed, speech_s, decision } = track.at(i);
+    const cells = [score === null ? "no score" : percent(score), percent(smoothed), `${number(speech_s, 1)} s`, decided ? decisionWord(decision ?? "unknown") : "–"];
+    rows.push(el("tr", {}, el("th", { scope: "row" }, clock(end_s)), ...cells.map((cell) => el("td", {}, cell))));
+  }
+  $("table-body").replaceChildren(...rows);
+  $("table").showModal();
+}
