@@ -11,6 +11,7 @@ REFERENCE = Path(__file__).parent.parent / "config.yaml"
 
 
 def write(tmp_path, text):
+    """A configuration file with this text."""
     path = tmp_path / "c.yaml"
     path.write_text(text)
     return path
@@ -59,7 +60,10 @@ def test_every_key_of_the_reference_is_commented():
         ("sources:\n  - type: file\n    path: a.wav\n    pace: slow\n", "c.yaml:4: sources.0.pace: "),
         ("sources:\n  - {type: radio}\n", "c.yaml:2: sources.0: "),
         ("decision:\n  raise_at: 0.2\n", "c.yaml:1: decision: thresholds must satisfy"),
-        ("alerts:\n  webhooks:\n    - url: http://x\n      secret: abc\n", "c.yaml:4: alerts.webhooks.0.secret: "),
+        (
+            "alerts:\n  webhooks:\n    - url: http://x\n      secret: abc\n",
+            "c.yaml:4: alerts.webhooks.0.secret: ",
+        ),
         ("windows:\n  hop_s: 1\n  hop_s: 2\n", "c.yaml:3: 'hop_s' stands here a second time"),
         ("- 1\n", "c.yaml:1: the top level must be a mapping"),
         ("a: [\n", "c.yaml:2: not valid YAML"),
@@ -84,7 +88,7 @@ def test_all_faults_are_told_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(path, environ={})
 
-    assert ["2", "4"] == [line.split(":")[1] for line in str(caught.value).splitlines()]
+    assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["2", "4"]
 
 
 def test_a_secret_is_never_told(tmp_path):
@@ -101,16 +105,16 @@ def test_the_environment_wins_over_the_file(tmp_path):
     """FAC_SERVER__PORT sets server.port; the command line wins over both."""
     path = write(tmp_path, "server:\n  port: 1000\n")
 
-    assert 2000 == load(path, environ={"FAC_SERVER__PORT": "2000"}).server.port
-    assert 3000 == load(path, environ={"FAC_SERVER__PORT": "2000"}, server__port=3000).server.port
-    assert 1000 == load(path, environ={"OTHER": "x"}, server__port=None).server.port
+    assert load(path, environ={"FAC_SERVER__PORT": "2000"}).server.port == 2000
+    assert load(path, environ={"FAC_SERVER__PORT": "2000"}, server__port=3000).server.port == 3000
+    assert load(path, environ={"OTHER": "x"}, server__port=None).server.port == 1000
 
 
 def test_a_list_is_set_whole_from_the_environment():
     """A list in the environment is YAML."""
     config = load(environ={"FAC_SOURCES": "[{type: microphone, device: USB}]"})
 
-    assert "USB" == config.sources[0].device
+    assert config.sources[0].device == "USB"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,9 @@ def test_loopback_needs_no_protection(host):
 
 def test_a_public_address_can_be_said_in_words(tmp_path):
     """The override in words opens a public address; so do token and TLS together."""
-    assert not load(environ={}, server__host="0.0.0.0", server__expose_without_protection=True).server.is_loopback
+    assert not load(
+        environ={}, server__host="0.0.0.0", server__expose_without_protection=True
+    ).server.is_loopback
     protected = {"server__host": "0.0.0.0", "server__token": "x" * 16}
     with pytest.raises(ConfigError):
         load(environ={}, **protected)

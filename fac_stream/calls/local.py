@@ -31,7 +31,7 @@ class LocalSource:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                source = self._make()
+                source = await asyncio.to_thread(self._make)
                 call = self._calls.admit(source)
             except FacError as error:
                 self._report(str(error))

@@ -25,7 +25,7 @@ def test_nothing_is_said_before_enough_speech():
 
     states = feed(leg, *[0.99] * 3)
 
-    assert [Decision.UNKNOWN, Decision.SYNTHETIC, Decision.SYNTHETIC] == states
+    assert states == [Decision.UNKNOWN, Decision.SYNTHETIC, Decision.SYNTHETIC]
     assert leg.speech_s == pytest.approx(3.0)
 
 
@@ -88,7 +88,7 @@ def test_one_window_cannot_decide_alone():
 
     states = feed(leg, 1.0)
 
-    assert [Decision.HUMAN] == states
+    assert states == [Decision.HUMAN]
 
 
 def test_overlap_is_not_counted_twice():

@@ -1,0 +1,233 @@
+"""The composition root: a configuration in, a running daemon out.
+
+::
+
+    serve ─┬─ batcher, outboxes        vital: one dies, the process ends and the service manager restarts it
+           ├─ local sources            each keeps its own device running
+           └─ HTTP server              a call or subscriber's errors end that connection only
+
+Stopping: admit no more calls, end those that go on, tell subscribers, deliver what alerts are due.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
+
+import aiohttp
+import structlog
+import uvloop
+from aiohttp import web
+
+from fac_model.bundle import Bundle
+from fac_stream import __version__, config, logs
+from fac_stream.alerts.outbox import Outbox
+from fac_stream.alerts.rules import SyntheticVoice
+from fac_stream.alerts.webhook import post
+from fac_stream.audio.speech import SpeechGate
+from fac_stream.bus import Bus
+from fac_stream.calls.local import LocalSource
+from fac_stream.calls.registry import Calls
+from fac_stream.errors import FacError, SourceError
+from fac_stream.events import AnyEvent
+from fac_stream.metrics import Metrics
+from fac_stream.scoring.backend import open_scorer
+from fac_stream.scoring.base import Scorer
+from fac_stream.scoring.batcher import Batcher
+from fac_stream.server.app import Services, build
+from fac_stream.server.tls import server_context
+from fac_stream.sources.base import Source
+from fac_stream.sources.file import FileSource
+from fac_stream.sources.microphone import MicrophoneSource
+
+log = structlog.get_logger(__name__)
+
+STOP_DEADLINE_S = 10.0
+OUTBOX_DEADLINE_S = 5.0
+
+Announce = Callable[[str], None]
+
+
+class Daemon:
+    """Everything that runs, wired together; what happens is in ``serve``."""
+
+    def __init__(self, settings: config.Config, scorer: Scorer, bundle: Bundle) -> None:
+        self.config = settings
+        self.scorer = scorer
+        self.bundle = bundle
+        self.bus = Bus()
+        self.metrics = Metrics()
+        self.gate = SpeechGate(settings.speech.threshold, settings.speech.min_level_dbfs)
+        self.batcher = Batcher(
+            scorer, self.gate, settings.speech, settings.batching, on_batch=self.metrics.on_batch
+        )
+        self.calls = Calls(settings, self.bus, self.batcher, scorer)
+        self.sources = [
+            LocalSource(_name(source), partial(_open, source), self.calls) for source in settings.sources
+        ]
+        self.started_at = time.monotonic()
+        self._rule = SyntheticVoice()
+        self.bus.listen(self.metrics.on_event)
+        self.bus.listen(self._raise_alerts)
+        self.metrics.describe(scorer.model, scorer.device)
+        self.metrics.gauge("fac_calls_active", "Calls going on.", lambda: len(self.calls))
+        self.metrics.gauge("fac_subscribers", "Readers of /ws/events.", lambda: self.bus.subscribers)
+
+    def health(self) -> dict[str, Any]:
+        """What ``GET /api/health`` answers."""
+        problems = [f"{source.name}: {source.problem}" for source in self.sources if source.problem]
+        return {
+            "status": "degraded" if problems else "ok",
+            "problems": problems,
+            "version": __version__,
+            "model": self.scorer.model,
+            "device": self.scorer.device,
+            "uptime_s": round(time.monotonic() - self.started_at, 1),
+            "calls": len(self.calls),
+            "subscribers": self.bus.subscribers,
+        }
+
+    def _raise_alerts(self, event: AnyEvent) -> None:
+        for alert in self._rule.on(event):
+            log.warning(alert.type, call_id=alert.call_id, leg=alert.leg, alert_id=alert.alert_id)
+            self.bus.publish(alert)
+
+    async def serve(self, stop: asyncio.Event, announce: Announce) -> None:
+        """Run until ``stop`` is set or a vital task dies; ``announce`` gets the address once it answers."""
+        async with aiohttp.ClientSession() as session:
+            outboxes = [self._outbox(hook, session) for hook in self.config.alerts.webhooks]
+            async with asyncio.TaskGroup() as vital:
+                tasks = [vital.create_task(self.batcher.run())]
+                tasks += [vital.create_task(outbox.run()) for outbox in outboxes]
+                async with self._listening() as address:
+                    local = [vital.create_task(source.run()) for source in self.sources]
+                    announce(address)
+                    await stop.wait()
+                    log.info("stopping")
+                    self.calls.close()
+                    await _cancel(local)
+                await _drain(outboxes)
+                await _cancel(tasks)
+
+    def _outbox(self, hook: config.Webhook, session: aiohttp.ClientSession) -> Outbox:
+        outbox = Outbox(hook, partial(post, session, hook), self.metrics.on_delivery)
+        self.bus.listen(outbox.on_event)
+        return outbox
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[str]:
+        """The HTTP server; gives its address."""
+        server = self.config.server
+        runner = web.AppRunner(build(self._services()), access_log=None, shutdown_timeout=STOP_DEADLINE_S)
+        await runner.setup()
+        try:
+            context = server_context(server.tls) if server.tls else None
+            try:
+                await web.TCPSite(runner, server.host, server.port, ssl_context=context).start()
+            except OSError as error:
+                raise FacError(
+                    f"cannot listen on {server.host}:{server.port}: {error.strerror or error}. "
+                    "Is another fac running? Choose another port with --port."
+                ) from None
+            host, port = runner.addresses[0][:2]
+            name = f"[{host}]" if ":" in host else host
+            yield f"{'https' if context else 'http'}://{name}:{port}/"
+        finally:
+            await runner.cleanup()
+
+    def _services(self) -> Services:
+        return Services(
+            config=self.config,
+            bus=self.bus,
+            calls=self.calls,
+            batcher=self.batcher,
+            scorer=self.scorer,
+            bundle=self.bundle,
+            metrics=self.metrics,
+            health=self.health,
+        )
+
+
+def run(settings: config.Config, *, banner: bool = True) -> int:
+    """Run the daemon in this process until SIGINT or SIGTERM; returns the exit status."""
+    logs.configure(settings.logging)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_main(settings, _print_address if banner else _ignore))
+    except* FacError as group:
+        for error in _leaves(group):
+            print(f"fac: {error}", file=sys.stderr)  # noqa: T201 - the command's last words
+        return 1
+    return 0
+
+
+async def _main(settings: config.Config, announce: Announce) -> None:
+    stop = asyncio.Event()
+    with _stop_on_signals(stop):
+        bundle = await asyncio.to_thread(Bundle.load, settings.model.bundle)
+        scorer = await asyncio.to_thread(open_scorer, settings.model)
+        await Daemon(settings, scorer, bundle).serve(stop, announce)
+
+
+@contextmanager
+def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _open(source: config.SourceConfig) -> Source:
+    if isinstance(source, config.FileSource):
+        return FileSource(source)
+    if isinstance(source, config.MicrophoneSource):
+        return MicrophoneSource(source)
+    raise SourceError(f"unknown source {source!r}")
+
+
+def _name(source: config.SourceConfig) -> str:
+    if isinstance(source, config.FileSource):
+        return f"file {source.path}"
+    return f"microphone {source.device or '(default)'}"
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=STOP_DEADLINE_S) if tasks else None
+
+
+async def _drain(outboxes: list[Outbox]) -> None:
+    try:
+        async with asyncio.timeout(OUTBOX_DEADLINE_S):
+            for outbox in outboxes:
+                await outbox.drain()
+    except TimeoutError:
+        pass
+    undelivered = sum(outbox.pending for outbox in outboxes)
+    if undelivered:
+        log.error("alerts were not delivered before the end", count=undelivered)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _print_address(address: str) -> None:
+    print(f"FAC Stream is listening. Dashboard: {address}", flush=True)  # noqa: T201 - what the user waits for
+
+
+def _ignore(address: str) -> None:
+    pass
