@@ -128,7 +128,7 @@ def test_base_install_needs_no_torch(names, wheel):
 
 def test_finds_its_own_files_away_from_the_checkout(run_installed, installed):
     """Page and configuration are found beside the installed modules."""
-    code = "from fac_stream.server import assets; print(assets.web_folder())"
+    code = "from fac_stream.server import assets; print(assets.dashboard())"
 
     assert Path(run_installed(code)).is_relative_to(installed)
 
