@@ -93,18 +93,6 @@ def read_manifest(data: Path) -> list[Clip]:
     return clips
 
 
-def select(clips: list[Clip], split: Split, *labels: Label) -> list[Clip]:
-    """The clips of one split with one of the labels.
-
-    Raises:
-        ManifestError: there is none.
-    """
-    chosen = [clip for clip in clips if clip.split == split and clip.label in labels]
-    if not chosen:
-        raise ManifestError(f"the manifest has no {' or '.join(labels)} clips in split {split}")
-    return chosen
-
-
 def _read_table(table: Path, lines: Iterator[str]) -> list[Clip]:
     reader = csv.DictReader(lines)
     missing = {"path", "label", "split"} - set(reader.fieldnames or ())

@@ -37,21 +37,26 @@ def default_cache_dir() -> Path:
 class PcmCache:
     """``cache[i]`` is the speech of the i-th clip, int16 ``[n]``, read from disk when touched."""
 
-    def __init__(self, samples: Pcm, ends: npt.NDArray[np.int64]) -> None:
+    def __init__(self, samples: Pcm, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> None:
         self._samples = samples
+        self._starts = starts
         self._ends = ends
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def __getitem__(self, index: int) -> Pcm:
-        start = int(self._ends[index - 1]) if index else 0
-        return self._samples[start : int(self._ends[index])]
+        return self._samples[int(self._starts[index]) : int(self._ends[index])]
 
     @property
     def duration_s(self) -> npt.NDArray[np.float64]:
         """Seconds of speech of each clip, ``[clips]``."""
-        return np.diff(self._ends, prepend=0) / SAMPLE_RATE
+        return (self._ends - self._starts) / SAMPLE_RATE
+
+    def subset(self, numbers: Sequence[int]) -> "PcmCache":
+        """Some of the clips, in the order given, on the same memory."""
+        kept = np.asarray(numbers, np.int64)
+        return PcmCache(self._samples, self._starts[kept], self._ends[kept])
 
     @classmethod
     def of(cls, clips: Sequence[Clip], folder: Path | None = None) -> "PcmCache":
@@ -66,7 +71,8 @@ class PcmCache:
         if not index.is_file():
             _write(path, index, (speech_of(clip.path) for clip in clips))
         ends: npt.NDArray[np.int64] = np.load(index, allow_pickle=False)
-        return cls(np.memmap(path, np.int16, "r", shape=(int(ends[-1]),)), ends)
+        samples = np.memmap(path, np.int16, "r", shape=(int(ends[-1]),))
+        return cls(samples, np.concatenate([[0], ends[:-1]]), ends)
 
 
 def _key(clips: Sequence[Clip]) -> str:
@@ -111,7 +117,7 @@ def decode(path: Path) -> Samples:
     mono = sound.mean(axis=1)
     if len(mono) < MIN_CLIP_S * rate or not np.isfinite(mono).all():
         raise DecodeError(f"{path} holds less than {MIN_CLIP_S} s of audio, or samples that are not finite")
-    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
+    return np.asarray(mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE), np.float32)
 
 
 def speech_of(path: Path) -> Samples:

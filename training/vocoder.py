@@ -75,6 +75,28 @@ def world(samples: Samples, sample_rate: int, *, pitch: float = 1.0) -> Samples:
     return _limit(np.nan_to_num(out))
 
 
+def stretch(samples: Samples, factor: float) -> Samples:
+    """Slower at the same pitch, ``[n]`` to ``[factor * n]``: phase vocoder (Flanagan and Golden 1966).
+
+    Raises:
+        ValueError: the factor is not between 0.5 and 2.
+    """
+    if not 0.5 <= factor <= 2.0:
+        raise ValueError(f"cannot stretch by {factor}; use 0.5 to 2")
+    n_fft, hop = 1024, 256
+    spectrum = _stft(samples, n_fft, hop)
+    expected = 2.0 * np.pi * hop * np.arange(spectrum.shape[1]) / n_fft
+    length = round(len(samples) * factor)
+    places = np.arange(0.0, len(spectrum) - 1, 1.0 / factor)
+    first = places.astype(int)
+    share = (places - first)[:, None]
+    magnitude = (1.0 - share) * np.abs(spectrum[first]) + share * np.abs(spectrum[first + 1])
+    turn = np.angle(spectrum[first + 1]) - np.angle(spectrum[first]) - expected
+    advance = expected + turn - 2.0 * np.pi * np.round(turn / (2.0 * np.pi))
+    phase = np.cumsum(np.vstack([np.angle(spectrum[:1]), advance[:-1]]), axis=0)
+    return _istft(magnitude * np.exp(1j * phase), n_fft, hop, length, round(n_fft * factor))
+
+
 def mel_filters(n_mels: int, n_fft: int, sample_rate: int) -> npt.NDArray[np.float64]:
     """Triangles of equal width on the mel scale (O'Shaughnessy 1987), ``[n_mels, n_fft // 2 + 1]``."""
     top = 2595.0 * np.log10(1.0 + sample_rate / 2 / 700.0)
@@ -126,11 +148,15 @@ def _stft(samples: Samples, n_fft: int, hop: int) -> Spectrum:
     return np.fft.rfft(frames * _hann(n_fft), axis=1).astype(np.complex64)
 
 
-def _istft(spectrum: Spectrum, n_fft: int, hop: int, length: int) -> Samples:
-    """Overlap-add with the same window: four squared Hann windows at a quarter hop sum to 1.5."""
+def _istft(spectrum: Spectrum, n_fft: int, hop: int, length: int, first: int | None = None) -> Samples:
+    """Overlap-add with the same window: four squared Hann windows at a quarter hop sum to 1.5.
+
+    ``first`` is where the ``length`` samples begin; None for where ``_stft`` padded to.
+    """
     frames = np.fft.irfft(spectrum, n_fft, axis=1).astype(np.float32) * (_hann(n_fft) / 1.5)
     quarters = frames.reshape(len(frames), 4, hop)
     out = np.zeros((len(frames) + 3, hop), np.float32)
     for k in range(4):
         out[k : k + len(frames)] += quarters[:, k]
-    return out.reshape(-1)[n_fft : n_fft + length]
+    start = n_fft if first is None else first
+    return out.reshape(-1)[start : start + length]

@@ -1,0 +1,49 @@
+"""From logits to probabilities: an affine fit on dev, heard wideband and over G.711, every source counting alike."""
+
+from collections import defaultdict
+
+import numpy as np
+
+from fac_model.bundle import Bundle
+from fac_model.calibration import Calibration
+from fac_model.detector import Detector
+from fac_stream.audio.frames import Samples
+from training.dataset import Corpus
+from training.logits import Condition, clip_logits
+from training.manifest import Label
+
+CONDITIONS: tuple[Condition, ...] = ("wideband", "g711")
+WINDOWS_PER_CLIP = 2
+ROWS_PER_SOURCE = 1000
+
+
+def calibrate(bundle: Bundle, dev: Corpus) -> Bundle:
+    """Fit the bundle's calibration on the human and synthetic clips of dev and store it.
+
+    Raises:
+        BundleError: the bundle changed on disk meanwhile.
+        ValueError: on dev the network ranks worse than chance, or a class is missing.
+    """
+    detector = Detector.load(bundle)
+    logits: list[Samples] = []
+    labels: list[Samples] = []
+    for condition in CONDITIONS:
+        for source, is_fake in balanced(dev, clip_logits(detector.logits, dev, condition, WINDOWS_PER_CLIP)):
+            logits.append(source)
+            labels.append(np.full(len(source), is_fake, np.float32))
+    return bundle.update(calibration=Calibration.fit(np.concatenate(logits), np.concatenate(labels)))
+
+
+def balanced(corpus: Corpus, logits: list[Samples]) -> list[tuple[Samples, bool]]:
+    """All windows of a source, repeated or thinned to the same number: no source outvotes another.
+
+    The source of a synthetic clip is its generator.
+    """
+    sources: dict[tuple[bool, str, str], list[Samples]] = defaultdict(list)
+    for clip, row in zip(corpus.clips, logits, strict=True):
+        is_fake = clip.label == Label.FAKE
+        sources[is_fake, clip.source, clip.generator if is_fake else ""].append(row)
+    return [
+        (np.resize(np.concatenate(rows), ROWS_PER_SOURCE), is_fake)
+        for (is_fake, _, _), rows in sorted(sources.items(), key=lambda item: item[0])
+    ]
