@@ -1,0 +1,55 @@
+"""The command ``fac``.
+
+Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fac_stream import __version__
+from fac_stream.commands import configuration, devices, doctor, run, scan, training, watch
+from fac_stream.errors import ConfigError, FacError
+
+app = typer.Typer(
+    name="fac",
+    help="Listens to live calls and says, while they go on, whether a voice is human or machine-made.",
+    epilog="Start with: fac run --demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog="Example: fac run --config config.yaml --port 9000")(run.run)
+app.command(epilog="Example: fac scan --json recordings/ > scores.jsonl")(scan.scan)
+app.command(epilog="Example: fac watch ws://127.0.0.1:8765/ws/events")(watch.watch)
+app.command(epilog="Example: fac devices --json")(devices.devices)
+app.command(epilog="Example: fac doctor --config config.yaml")(doctor.doctor)
+app.command(epilog="Example: fac train predecessor.yaml corpus/ --out runs/first")(training.train)
+app.command(epilog="Example: fac evaluate runs/first/bundle corpus/ --split test")(training.evaluate)
+app.command(epilog="Example: fac export runs/first/bundle")(training.export)
+app.add_typer(configuration.app, name="config")
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"fac-stream {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit; errors that were foreseen come as one message, without a traceback."""
+    try:
+        app(list(sys.argv[1:] if arguments is None else arguments), prog_name="fac")
+    except FacError as error:
+        typer.echo(f"fac: {error}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -1,0 +1,54 @@
+"""``fac run``: the daemon."""
+
+from typing import Annotated
+
+import typer
+
+from fac_stream.commands.options import ConfigFile
+from fac_stream.config import Config, FileSource, MicrophoneSource, load
+from fac_stream.errors import SourceError
+
+
+def run(
+    *,
+    config: ConfigFile = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Play a call that turns synthetic; no hardware.")
+    ] = False,
+    no_mic: Annotated[bool, typer.Option("--no-mic", help="Leave the microphone alone.")] = False,
+) -> None:
+    """Run the daemon: calls in, verdicts out.
+
+    It serves the dashboard, the HTTP API and the events on one port. Without --config and --demo
+    the default microphone is a call, where there is one.
+    """
+    settings = load(config, server__host=host, server__port=port)
+    if demo:
+        settings = _with_demo(settings)
+    elif config is None and not settings.sources and not no_mic:
+        settings = _with_microphone(settings)
+    from fac_stream import app
+
+    app.run(settings, banner=True)
+
+
+def _with_demo(settings: Config) -> Config:
+    from training.demo import build_demo_call, demo_folder
+
+    typer.echo("Making the demo call …", err=True)
+    source = FileSource(type="file", path=build_demo_call(demo_folder()), repeat=True, call_id="demo")
+    return settings.model_copy(update={"sources": [*settings.sources, source]})
+
+
+def _with_microphone(settings: Config) -> Config:
+    from fac_stream.sources.devices import list_devices
+
+    try:
+        device = list_devices().choose(None)
+    except SourceError as error:
+        typer.echo(f"Serving without a microphone: {error}", err=True)
+        return settings
+    typer.echo(f"Listening to the microphone {device.name!r}", err=True)
+    return settings.model_copy(update={"sources": [MicrophoneSource(type="microphone")]})

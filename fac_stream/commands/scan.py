@@ -1,0 +1,118 @@
+"""``fac scan``: score recordings."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fac_stream.commands.options import AsJson, ConfigFile
+from fac_stream.config import load
+
+SUFFIXES = frozenset(
+    {".3gp", ".aac", ".ac3", ".aif", ".aiff", ".alaw", ".amr", ".ape", ".au", ".avi", ".caf"}
+)
+SUFFIXES |= {
+    ".flac",
+    ".g722",
+    ".gsm",
+    ".m4a",
+    ".m4b",
+    ".mka",
+    ".mkv",
+    ".mov",
+    ".mp2",
+    ".mp3",
+    ".mp4",
+    ".mpga",
+}
+SUFFIXES |= {".oga", ".ogg", ".opus", ".spx", ".ulaw", ".voc", ".w64", ".wav", ".webm", ".wma", ".wv"}
+"""What is taken from a folder; a file that is named itself is always tried."""
+
+
+def scan(
+    *,
+    paths: Annotated[
+        list[Path], typer.Argument(help="Recordings, and folders of recordings.", metavar="PATH…")
+    ],
+    as_json: AsJson = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=256, help="At once; by default one a processor.", metavar="N")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Score recordings, one line a file.
+
+    The order is the one given; folders are walked. A file that cannot be read gives a line with its
+    error, and exit code 1 at the end.
+    """
+    settings = load(config)
+    files = list(walk(paths))
+    if not files:
+        typer.echo("fac: no recordings found; name files, or folders that hold some", err=True)
+        raise typer.Exit(1)
+    from fac_stream.commands.workers import score_files
+
+    wanted = min(processes or os.cpu_count() or 1, len(files))
+    failed = 0
+    with _progress(len(files)) as progress:
+        for result in score_files([str(file) for file in files], settings, wanted):
+            failed += "error" in result
+            typer.echo(json.dumps(result, ensure_ascii=False) if as_json else line(result))
+            if progress is not None:
+                progress.advance(progress.task_ids[0])
+    if failed:
+        typer.echo(f"fac: {failed} of {len(files)} files could not be scored", err=True)
+        raise typer.Exit(1)
+
+
+def walk(paths: list[Path]) -> Iterator[Path]:
+    """Files in the order given; folders are walked by name, and one that cannot be read stands for itself."""
+    for path in paths:
+        if path.is_dir():
+            yield from _walk_folder(path)
+        else:
+            yield path
+
+
+def _walk_folder(path: Path) -> Iterator[Path]:
+    unreadable: list[Path] = []
+    for folder, folders, names in os.walk(
+        path, onerror=lambda error: unreadable.append(Path(error.filename))
+    ):
+        folders.sort()
+        yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in SUFFIXES)
+    yield from unreadable
+
+
+def line(result: dict[str, Any]) -> str:
+    """One result as one line for people."""
+    if "error" in result:
+        return f"error    -     -            -       {result['path']}: {result['error']}"
+    score = "-   " if result["fakeness_score"] is None else f"{result['fakeness_score']:.2f}"
+    speech = f"{result['speech_s']:.1f} s"
+    return f"{result['prediction']:<7}  {score}  {result['decision']:<10}  {speech:>8}  {result['path']}"
+
+
+def _progress(total: int) -> AbstractContextManager[Any]:
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    # Where the results go to the same terminal, rich prints them above the bar; a pipe stays untouched.
+    progress = Progress(
+        BarColumn(None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=False,
+        transient=True,
+    )
+    progress.add_task("scan", total=total)
+    return progress

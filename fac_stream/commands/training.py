@@ -1,0 +1,83 @@
+"""``fac train``, ``fac evaluate`` and ``fac export``: make a model of one's own."""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fac_stream.errors import FacError
+
+Bundle = Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="BUNDLE")]
+Data = Annotated[Path, typer.Argument(help="Manifest CSV, or a folder with real/ and fake/.", metavar="DATA")]
+
+
+def train(
+    *,
+    recipe: Annotated[
+        Path, typer.Argument(help="YAML file, or the name of a recipe that comes with it.", metavar="RECIPE")
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The run's folder.", metavar="FOLDER")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+) -> None:
+    """Train, calibrate and save a bundle."""
+    with _training("train") as module:
+        typer.echo(module.train(_recipe(recipe), data, out, resume=resume))
+
+
+def evaluate(
+    *,
+    bundle: Bundle,
+    data: Data,
+    split: Annotated[str, typer.Option(help="Which part of the data: train, dev or test.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option(help="Where report and plots go; into the bundle's folder unless given.")
+    ] = None,
+) -> None:
+    """Measure a bundle on labelled data.
+
+    Prints F1, accuracy, precision, recall, AUC and EER, and writes a report with plots.
+    """
+    with _training("evaluate") as module:
+        module.evaluate(bundle, data, split, out)
+
+
+def export(*, bundle: Bundle) -> None:
+    """Write a bundle's ONNX graph.
+
+    It is checked to score as torch does; ONNX Runtime scores with it where there is no GPU.
+    """
+    with _training("export") as module:
+        module.export_onnx(bundle)
+
+
+@contextmanager
+def _training(part: str) -> Iterator[Any]:
+    """A module of ``training``; what it needs is an extra, and what a bundle lacks is said in words."""
+    from fac_model.bundle import BundleError
+
+    try:
+        yield importlib.import_module(f"training.{part}")
+    except ModuleNotFoundError as error:
+        name = error.name or ""
+        if name.partition(".")[0] in ("training", "fac_model", "fac_stream"):
+            raise
+        raise FacError(f"{name} is not installed; it comes with: pip install 'fac-stream[train]'") from None
+    except BundleError as error:
+        raise FacError(str(error)) from None
+
+
+def _recipe(given: Path) -> Path:
+    if given.exists() or given.suffix or len(given.parts) > 1:
+        return given
+    import training
+
+    shipped = Path(training.__file__).parent / "recipes"
+    path = shipped / f"{given}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(recipe.stem for recipe in shipped.glob("*.yaml")))
+        raise FacError(f"no file and no recipe {str(given)!r}; recipes that come with it: {names}")
+    return path
