@@ -1,0 +1,95 @@
+"""The web application: every address of the daemon, and the port it listens on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from fac_stream.config import Server
+from fac_stream.errors import FacError
+from fac_stream.server import api
+from fac_stream.server.access_log import access_log
+from fac_stream.server.assets import dashboard
+from fac_stream.server.auth import Guard
+from fac_stream.server.failure import json_errors
+from fac_stream.server.headers import add_security_headers
+from fac_stream.server.ingest import Ingest
+from fac_stream.server.live import Live
+from fac_stream.server.predict import MAX_REALTIME_BYTES, Predictions
+from fac_stream.server.services import SERVICES, Services
+from fac_stream.server.tls import server_context
+
+KEEP_ALIVE_S = 75.0
+"""An idle connection, also one that never sends a whole request, is closed after this time."""
+STOP_TIMEOUT_S = 10.0
+
+
+def build(services: Services) -> web.Application:
+    """The application; its shutdown ends calls and then subscribers.
+
+    Raises:
+        FacError: the dashboard's files are missing.
+    """
+    guard = Guard(services.config.server)
+    app = web.Application(
+        middlewares=[access_log, json_errors, guard.check], client_max_size=MAX_REALTIME_BYTES
+    )
+    app[SERVICES] = services
+    live, ingest, predictions = Live(services), Ingest(services), Predictions(services)
+    root = dashboard()
+
+    async def index(_request: web.Request) -> web.FileResponse:
+        return web.FileResponse(root / "index.html")
+
+    app.add_routes(
+        [
+            web.get("/", index),
+            web.get("/ws/events", live.handle),
+            web.get("/ws/ingest", ingest.handle),
+            web.get("/api/health", api.health),
+            web.get("/api/model/status", api.model_status),
+            web.get("/api/graph/{name}", api.graph),
+            web.get("/api/calls", api.calls),
+            web.get("/api/calls/{call_id}", api.call),
+            web.post("/api/predict/upload", predictions.upload),
+            web.post("/api/predict/realtime", predictions.realtime),
+            web.get("/metrics", api.metrics),
+            web.static("/", root),
+        ]
+    )
+
+    async def stop(_app: web.Application) -> None:
+        await ingest.stop()
+        services.bus.close()
+
+    app.on_shutdown.append(stop)
+    app.on_response_prepare.append(add_security_headers)
+    app.on_response_prepare.append(guard.add_cors)
+    return app
+
+
+@asynccontextmanager
+async def listen(app: web.Application, server: Server) -> AsyncIterator[str]:
+    """Serve on the configured port while the block runs; gives the address, with the real port for port 0.
+
+    Raises:
+        ConfigError: certificate or key cannot be used.
+        FacError: the port cannot be listened on.
+    """
+    context = server_context(server.tls)
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_TIMEOUT_S
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, server.host, server.port, ssl_context=context).start()
+        except OSError as error:
+            raise FacError(
+                f"cannot listen on {server.host} port {server.port}: {error.strerror}; "
+                "is the daemon running already? Otherwise choose another with server.port"
+            ) from None
+        host, port = runner.addresses[0][:2]
+        yield f"{'https' if context else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        await runner.cleanup()

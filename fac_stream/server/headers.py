@@ -1,0 +1,23 @@
+"""Headers that every answer carries."""
+
+from aiohttp import web
+
+SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self)",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What browsers may do with our pages, and nothing of what runs here; a signal of the application."""
+    response.headers.update(SECURITY)
+    response.headers.pop("Server", None)
+    # Files may be kept and asked for again; answers are about this moment.
+    is_file = isinstance(request.match_info.route.resource, web.StaticResource) or request.path == "/"
+    response.headers.setdefault("Cache-Control", "no-cache" if is_file else "no-store")

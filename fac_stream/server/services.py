@@ -1,0 +1,34 @@
+"""What the handlers need of the daemon."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from fac_model.bundle import Bundle
+from fac_stream.bus import Bus
+from fac_stream.calls.registry import Calls
+from fac_stream.config import Config
+from fac_stream.metrics import Metrics
+from fac_stream.scoring.base import Scorer
+from fac_stream.scoring.batcher import Batcher
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The daemon's parts, made by the composition root."""
+
+    config: Config
+    bus: Bus
+    calls: Calls
+    batcher: Batcher
+    scorer: Scorer | None
+    """None where no model is loaded: nothing can be scored then."""
+    bundle: Bundle | None
+    metrics: Metrics
+    health: Callable[[], dict[str, Any]]
+    """Plain JSON without secrets; ``status`` is ``ok`` or says what is wrong."""
+
+
+SERVICES = web.AppKey("services", Services)
