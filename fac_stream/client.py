@@ -131,7 +131,8 @@ def _event(message: str | bytes) -> AnyEvent | None:
     """The event in a message; None for a type that this version does not know."""
     try:
         fields = json.loads(message)
-        if isinstance(fields, dict) and fields.get("type") not in EVENT_TYPES and "type" in fields:
+        kind = fields.get("type") if isinstance(fields, dict) else None
+        if isinstance(kind, str) and kind not in EVENT_TYPES:
             return None
         return EVENTS.validate_python(fields)
     except (ValueError, RecursionError) as error:
