@@ -288,16 +288,25 @@ def _replace_folder(path: Path, contents: Mapping[str, bytes]) -> None:
         raise BundleError(f"{path}: holds something that is not a bundle; choose another folder")
     path = path.absolute()
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    old = beside.with_suffix(".old")
+    old = beside.with_name(f"{beside.name}.old")
     try:
         for name, content in contents.items():
             (beside / name).parent.mkdir(parents=True, exist_ok=True)
             (beside / name).write_bytes(content)
-        if path.exists():
-            path.rename(old)
-        beside.rename(path)
+        _exchange(path, beside, old)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(path: Path, new: Path, old: Path) -> None:
+    if path.exists():
+        path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise

@@ -24,7 +24,7 @@ class FrontEndConfig(BaseModel):
 
     sample_rate: Literal[16_000] = 16_000
     """Hertz."""
-    window_samples: Annotated[int, Field(ge=1_600, le=160_000)] = 32_000
+    window_samples: Literal[32_000] = 32_000
     n_fft: Annotated[int, Field(ge=64, le=4096, multiple_of=4)] = 1024
     """Samples; the Hann window is as long."""
     hop_length: Annotated[int, Field(ge=16, le=4096)] = 160

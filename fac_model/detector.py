@@ -44,8 +44,14 @@ class Detector:
 
     @torch.inference_mode()
     def logits(self, waves: Samples) -> Samples:
-        """float32 ``[B, window_samples]``, full scale at ±1, to logits ``[B]`` before calibration."""
-        result: Samples = self.graph(torch.from_numpy(waves).to(self.device)).cpu().numpy()
+        """float32 ``[B, window_samples]``, full scale at ±1, to logits ``[B]`` before calibration.
+
+        Raises:
+            ValueError: the windows have another length.
+        """
+        # torch warns of arrays that it could not write to, as decoders make them.
+        writable = np.require(waves, np.float32, ["C", "W"])
+        result: Samples = self.graph(torch.from_numpy(writable).to(self.device)).cpu().numpy()
         return result
 
     def __call__(self, waves: Samples) -> Samples:

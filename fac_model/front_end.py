@@ -34,7 +34,13 @@ class LogMel(nn.Module):
         self.register_buffer("mel", filters[self.spectrum.bins], persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """float32 ``[B, window_samples]`` to ``[B, 1, n_mels, frames]``."""
+        """float32 ``[B, window_samples]`` to ``[B, 1, n_mels, frames]``.
+
+        Raises:
+            ValueError: the windows have another length.
+        """
+        if wave.ndim != 2 or wave.shape[1] != self.config.window_samples:
+            raise ValueError(f"windows must be [B, {self.config.window_samples}], not {list(wave.shape)}")
         # Half precision would drown everything 60 dB below the loudest bin.
         with torch.autocast(wave.device.type, enabled=False):
             power = self.spectrum(wave) @ self.mel  # [B, frames, n_mels]

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from fac_model.config import NetworkConfig
+from fac_model.front_end import LogMel
+from fac_model.network import NETWORKS, build, weights_of
+
+LOGITS = [0.7523, 1.5523, 0.0173, 2.3333, -3.4777]
+
+
+def test_predecessors_network_has_its_parameters():
+    """The blocks 32-64-128-256 and the head 256-128-1 have 421,825 parameters."""
+    assert sum(value.numel() for value in build(NetworkConfig()).parameters()) == 421_825
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("frames", [200, 126])
+def test_one_logit_an_image(name, frames):
+    """Every network takes the images of both presets and gives one logit for each."""
+    network = build(NetworkConfig(name=name)).eval()
+    assert network(torch.zeros(3, 1, 128, frames)).shape == (3,)
+    assert network(torch.zeros(1, 1, 128, frames)).shape == (1,)
+
+
+def test_logits_are_what_they_were(network, waves):
+    """The numbers are stored: whoever changes them makes every bundle in use score differently."""
+    logits = network(LogMel()(torch.from_numpy(waves))).detach().numpy()
+    assert np.abs(logits - LOGITS).max() < 2e-3
+
+
+def test_batch_equals_single(network, waves):
+    """A logit does not depend on the other windows of the batch."""
+    images = LogMel()(torch.from_numpy(waves))
+    singly = torch.cat([network(image[None]) for image in images])
+    assert (network(images) - singly).abs().max() < 1e-4
+
+
+def test_settings_reach_the_network():
+    """The keyword settings of the config shape the network."""
+    network = build(NetworkConfig(settings={"widths": [4, 8], "hidden": 6}))
+    shapes = {name: value.shape for name, value in weights_of(network).items()}
+    assert shapes["blocks.4.weight"] == (8, 4, 3, 3)
+    assert shapes["head.1.weight"] == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (NetworkConfig(name="unheard_of"), "spectrogram_cnn"),
+        (NetworkConfig(settings={"depth": 3}), "depth"),
+        (NetworkConfig(settings={"widths": []}), "widths"),
+        (NetworkConfig(settings={"widths": "wide"}), "widths"),
+        (NetworkConfig(settings={"dropout": 2}), "dropout"),
+        (NetworkConfig(settings={"hidden": -1}), "hidden"),
+    ],
+)
+def test_unusable_configs_are_refused(config, message):
+    """An unknown network or a setting that it does not take is a ValueError that names it."""
+    with pytest.raises(ValueError, match=message):
+        build(config)
