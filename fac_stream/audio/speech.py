@@ -3,8 +3,8 @@
 A network trained on voices answers to anything; what it says of a dial tone means nothing. So silence, tones
 and noise are told apart before it is asked. silero-vad (v5, https://github.com/snakers4/silero-vad) looks at
 chunks of 32 ms with 4 ms of context and carries a state from one to the next. Here the state starts afresh
-with each window: the answer does not depend on what else was asked, and all windows go through together, chunk
-by chunk. None is left out: with every other chunk missing, some steady tones pass for speech.
+with each window: the answer does not depend on what else was asked, and all windows go through together, one
+chunk at a time. None is left out: with every other chunk missing, some steady tones pass for speech.
 """
 
 from importlib.resources import as_file, files

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from fac_stream.audio.frames import Samples
+from fac_stream.errors import ScorerError
 from fac_stream.events import SkipReason
 
 
@@ -24,6 +27,19 @@ class Scorer(Protocol):
         Raises:
             ScorerError: the backend failed, or returned values that are not finite.
         """
+
+
+def checked(scores: Samples, count: int) -> Samples:
+    """Let through what is an answer for ``count`` windows.
+
+    Raises:
+        ScorerError: a score is missing, is not finite or lies outside [0, 1].
+    """
+    if scores.shape != (count,):
+        raise ScorerError(f"the scorer answered {scores.shape} for {count} windows")
+    if not ((scores >= 0.0) & (scores <= 1.0)).all():
+        raise ScorerError("the scorer answered with values that are no probabilities")
+    return np.asarray(scores, np.float32)
 
 
 @dataclass(frozen=True, slots=True)

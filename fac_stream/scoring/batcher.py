@@ -1,0 +1,234 @@
+"""All calls' windows, scored together in one thread.
+
+::
+
+    call ──score(live)──────► live queue ─────┐  late ones are skipped
+                    full: refused at once     ├──► batch ──► thread: speech gate, scorer ──► verdicts
+    upload ──score(not live)─► waiting queue ─┘
+                    full: the caller waits
+
+Live windows go first. A batch forms when windows are queued and the thread is free: it is filled up for at most
+``max_wait_ms`` since its oldest window came. While nothing is queued there is no timer and nothing runs.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from fac_stream.audio.frames import Window
+from fac_stream.audio.speech import SpeechGate
+from fac_stream.config import Batching, Speech
+from fac_stream.errors import RefusedError, ScorerError
+from fac_stream.events import SkipReason
+from fac_stream.scoring.base import Scorer, WindowVerdict
+from fac_stream.scoring.judge import Judge
+
+log = structlog.get_logger(__name__)
+
+MAX_FAILURES = 5
+"""Batches that may fail in a row; then the scorer is taken for broken."""
+STOPPED = "scoring has stopped: the daemon is shutting down"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStats:
+    """What one batch was and took."""
+
+    size: int
+    """Windows looked at."""
+    scored: int
+    """Windows that had speech and got a score."""
+    gate_s: float
+    score_s: float
+    queue_depth: int
+    """Windows that were left in both queues when the batch was taken."""
+    failed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One call of ``score``."""
+
+    answer: asyncio.Future[None]
+    """Done when the caller need not wait any longer, or does not."""
+    verdicts: list[WindowVerdict | None]
+    missing: int
+
+    def wake(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """One window of a request."""
+
+    request: _Request
+    position: int
+    window: Window
+    queued_at: float
+    """``time.monotonic()``."""
+
+    def give(self, verdict: WindowVerdict) -> None:
+        self.request.verdicts[self.position] = verdict
+        self.request.missing -= 1
+        if not self.request.missing:
+            self.request.wake()
+
+    def skip(self, reason: SkipReason) -> None:
+        self.give(WindowVerdict(None, reason, 0.0, None))
+
+
+class Batcher:
+    """Scores windows for everyone. ``run`` does the work and must be running for ``score`` to return."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        gate: SpeechGate,
+        speech: Speech,
+        batching: Batching,
+        on_batch: Callable[[BatchStats], None] | None = None,
+    ) -> None:
+        self._judge = Judge(scorer, gate, speech)
+        self._batching = batching
+        self._on_batch = on_batch
+        self._live: deque[_Item] = deque()
+        self._waiting: deque[_Item] = deque()
+        self._batch: list[_Item] = []  # what the thread is at
+        self._queued = asyncio.Event()
+        self._room = asyncio.Semaphore(batching.max_queue)  # in ``_waiting``
+        self._stopped = False
+
+    async def score(self, windows: Sequence[Window], *, live: bool) -> list[WindowVerdict]:
+        """One verdict a window, in their order.
+
+        Live windows for which there is no room are answered with ``overload``, those that got too old in the
+        queue with ``late``; others wait, however long. Cancelling is safe: what is queued is forgotten.
+
+        Raises:
+            RefusedError: the batcher has stopped.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        request = _Request(answer, [None] * len(windows), len(windows))
+        try:
+            for position, window in enumerate(windows):
+                await self._enqueue(_Item(request, position, window, time.monotonic()), live=live)
+            if request.missing:
+                await answer
+        finally:
+            answer.cancel()
+        if request.missing:
+            raise RefusedError(STOPPED)
+        return [verdict for verdict in request.verdicts if verdict is not None]
+
+    async def run(self) -> None:
+        """Score until cancelled.
+
+        Raises:
+            ScorerError: several batches failed in a row.
+        """
+        executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        failures = 0
+        try:
+            while failures < MAX_FAILURES:
+                self._batch = await self._next_batch()
+                stats = await self._score_batch(executor)
+                failures = failures + 1 if stats.failed else 0
+                if self._on_batch:
+                    self._on_batch(stats)
+            raise ScorerError(f"{failures} batches in a row could not be scored: giving up")
+        finally:
+            self._stop()
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _enqueue(self, item: _Item, *, live: bool) -> None:
+        if not live:
+            await self._room.acquire()
+        if self._stopped:
+            self._room.release()  # the next one who waits for room must hear it, too
+            raise RefusedError(STOPPED)
+        if not live:
+            self._waiting.append(item)
+        elif len(self._live) < self._batching.max_queue:
+            self._live.append(item)
+        else:
+            item.skip(SkipReason.OVERLOAD)
+            return
+        self._queued.set()
+
+    async def _next_batch(self) -> list[_Item]:
+        """Wait until there is something to score; take as much as fits."""
+        batch: list[_Item] = []
+        while not batch:
+            await self._fill()
+            while self._depth and len(batch) < self._batching.max_windows:
+                item = self._pop()
+                if item is not None:
+                    batch.append(item)
+        return batch
+
+    async def _fill(self) -> None:
+        """Wait for the first item, then for a full batch, but no longer than the oldest item may."""
+        while not self._depth:
+            self._queued.clear()
+            await self._queued.wait()
+        oldest = min(queue[0].queued_at for queue in (self._live, self._waiting) if queue)
+        patience_s = oldest + self._batching.max_wait_ms / 1000 - time.monotonic()
+        if patience_s <= 0:
+            return
+        try:
+            async with asyncio.timeout(patience_s):
+                while self._depth < self._batching.max_windows:
+                    self._queued.clear()
+                    await self._queued.wait()
+        except TimeoutError:
+            return
+
+    @property
+    def _depth(self) -> int:
+        return len(self._live) + len(self._waiting)
+
+    def _pop(self) -> _Item | None:
+        """The next item; None for one that nobody waits for, or that comes too late."""
+        is_live = bool(self._live)
+        item = self._live.popleft() if is_live else self._waiting.popleft()
+        if not is_live:
+            self._room.release()
+        if item.request.answer.done():
+            return None
+        if is_live and time.monotonic() - item.window.received_at > self._batching.max_age_s:
+            item.skip(SkipReason.LATE)
+            return None
+        return item
+
+    async def _score_batch(self, executor: ThreadPoolExecutor) -> BatchStats:
+        """Score the batch in the thread and hand out the verdicts."""
+        depth, size = self._depth, len(self._batch)
+        windows = [item.window for item in self._batch]
+        loop = asyncio.get_running_loop()
+        try:
+            judgement = await loop.run_in_executor(executor, self._judge.judge, windows)
+        except ScorerError as error:
+            log.error("a batch could not be scored", windows=size, error=str(error))
+            for item in self._batch:
+                item.skip(SkipReason.FAILED)
+            return BatchStats(size, 0, 0.0, 0.0, depth, failed=True)
+        for item, verdict in zip(self._batch, judgement.verdicts, strict=True):
+            item.give(verdict)
+        return BatchStats(size, judgement.scored, judgement.gate_s, judgement.score_s, depth)
+
+    def _stop(self) -> None:
+        """Nobody will be answered any more: wake all who wait, they find verdicts missing."""
+        self._stopped = True
+        for item in (*self._batch, *self._live, *self._waiting):
+            item.request.wake()
+        for _ in self._waiting:
+            self._room.release()
+        self._live.clear()
+        self._waiting.clear()

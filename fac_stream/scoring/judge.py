@@ -1,0 +1,67 @@
+"""From windows to verdicts: speech first, then the score. Pure but for the clock that measures it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fac_stream.audio.frames import Window
+from fac_stream.audio.level import rms_dbfs
+from fac_stream.audio.speech import SpeechGate
+from fac_stream.config import Speech
+from fac_stream.events import SkipReason
+from fac_stream.scoring.base import Scorer, WindowVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Verdicts in the order of the windows, and what they took."""
+
+    verdicts: list[WindowVerdict]
+    gate_s: float
+    score_s: float
+
+    @property
+    def scored(self) -> int:
+        """How many windows got a score."""
+        return sum(verdict.score is not None for verdict in self.verdicts)
+
+
+class Judge:
+    """Asks the scorer about windows with enough speech, and about no others."""
+
+    def __init__(self, scorer: Scorer, gate: SpeechGate, speech: Speech) -> None:
+        self._scorer = scorer
+        self._gate = gate
+        self._speech = speech
+
+    def judge(self, windows: Sequence[Window]) -> Judgement:
+        """One verdict a window; ``windows`` must not be empty.
+
+        Raises:
+            ScorerError: the speech gate or the scorer failed.
+        """
+        started = time.perf_counter()
+        samples = np.stack([window.samples for window in windows])
+        levels = [rms_dbfs(row) for row in samples]
+        speech = self._gate.speech_s(samples)
+        gated = time.perf_counter()
+        chosen = [i for i, level in enumerate(levels) if self._holds_speech(level, float(speech[i]))]
+        scores = dict(zip(chosen, self._scorer.score(samples[chosen]), strict=True)) if chosen else {}
+        verdicts = [
+            WindowVerdict(
+                score=float(scores[i]) if i in scores else None,
+                skipped=None if i in scores else SkipReason.NO_SPEECH,
+                # A short segment fills its window by repetition; its speech counts once.
+                speech_s=float(speech[i]) * window.span / len(window.samples),
+                level_dbfs=levels[i],
+            )
+            for i, window in enumerate(windows)
+        ]
+        return Judgement(verdicts, gated - started, time.perf_counter() - gated)
+
+    def _holds_speech(self, level_dbfs: float | None, speech_s: float) -> bool:
+        if level_dbfs is None or level_dbfs < self._speech.min_level_dbfs:
+            return False
+        return speech_s >= self._speech.min_s
