@@ -11,17 +11,15 @@ Stopping: admit no more calls, end those that go on, tell subscribers, deliver w
 
 import asyncio
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import aiohttp
 import structlog
 import uvloop
-from aiohttp import web
 
 from fac_model.bundle import Bundle
 from fac_stream import __version__, config, logs
@@ -38,8 +36,8 @@ from fac_stream.metrics import Metrics
 from fac_stream.scoring.backend import open_scorer
 from fac_stream.scoring.base import Scorer
 from fac_stream.scoring.batcher import Batcher
-from fac_stream.server.app import Services, build
-from fac_stream.server.tls import server_context
+from fac_stream.server.app import build, listen
+from fac_stream.server.services import Services
 from fac_stream.sources.base import Source
 from fac_stream.sources.file import FileSource
 from fac_stream.sources.microphone import MicrophoneSource
@@ -67,7 +65,8 @@ class Daemon:
         )
         self.calls = Calls(settings, self.bus, self.batcher, scorer)
         self.sources = [
-            LocalSource(_name(source), partial(_open, source), self.calls) for source in settings.sources
+            LocalSource(_name(source), partial(_open, source, settings.ingest), self.calls)
+            for source in settings.sources
         ]
         self.started_at = time.monotonic()
         self._rule = SyntheticVoice()
@@ -103,7 +102,7 @@ class Daemon:
             async with asyncio.TaskGroup() as vital:
                 tasks = [vital.create_task(self.batcher.run())]
                 tasks += [vital.create_task(outbox.run()) for outbox in outboxes]
-                async with self._listening() as address:
+                async with listen(build(self._services()), self.config.server) as address:
                     local = [vital.create_task(source.run()) for source in self.sources]
                     announce(address)
                     await stop.wait()
@@ -118,27 +117,6 @@ class Daemon:
         self.bus.listen(outbox.on_event)
         return outbox
 
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[str]:
-        """The HTTP server; gives its address."""
-        server = self.config.server
-        runner = web.AppRunner(build(self._services()), access_log=None, shutdown_timeout=STOP_DEADLINE_S)
-        await runner.setup()
-        try:
-            context = server_context(server.tls) if server.tls else None
-            try:
-                await web.TCPSite(runner, server.host, server.port, ssl_context=context).start()
-            except OSError as error:
-                raise FacError(
-                    f"cannot listen on {server.host}:{server.port}: {error.strerror or error}. "
-                    "Is another fac running? Choose another port with --port."
-                ) from None
-            host, port = runner.addresses[0][:2]
-            name = f"[{host}]" if ":" in host else host
-            yield f"{'https' if context else 'http'}://{name}:{port}/"
-        finally:
-            await runner.cleanup()
-
     def _services(self) -> Services:
         return Services(
             config=self.config,
@@ -152,24 +130,25 @@ class Daemon:
         )
 
 
-def run(settings: config.Config, *, banner: bool = True) -> int:
-    """Run the daemon in this process until SIGINT or SIGTERM; returns the exit status."""
+def run(settings: config.Config, *, banner: bool = True) -> None:
+    """Run the daemon in this process until SIGINT or SIGTERM.
+
+    Raises:
+        FacError: it cannot start, or a vital part of it failed.
+    """
     logs.configure(settings.logging)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
             runner.run(_main(settings, _print_address if banner else _ignore))
-    except* FacError as group:
-        for error in _leaves(group):
-            print(f"fac: {error}", file=sys.stderr)  # noqa: T201 - the command's last words
-        return 1
-    return 0
+        except* FacError as group:
+            raise _first(group) from None
 
 
 async def _main(settings: config.Config, announce: Announce) -> None:
     stop = asyncio.Event()
     with _stop_on_signals(stop):
-        bundle = await asyncio.to_thread(Bundle.load, settings.model.bundle)
         scorer = await asyncio.to_thread(open_scorer, settings.model)
+        bundle = await asyncio.to_thread(Bundle.load, settings.model.bundle)
         await Daemon(settings, scorer, bundle).serve(stop, announce)
 
 
@@ -185,11 +164,11 @@ def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _open(source: config.SourceConfig) -> Source:
+def _open(source: config.SourceConfig, ingest: config.Ingest) -> Source:
     if isinstance(source, config.FileSource):
         return FileSource(source)
     if isinstance(source, config.MicrophoneSource):
-        return MicrophoneSource(source)
+        return MicrophoneSource(source, queue_s=ingest.queue_s)
     raise SourceError(f"unknown source {source!r}")
 
 
@@ -217,12 +196,11 @@ async def _drain(outboxes: list[Outbox]) -> None:
         log.error("alerts were not delivered before the end", count=undelivered)
 
 
-def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+def _first(error: BaseException) -> BaseException:
+    """The first error of a group of groups: one cause is enough to say what to do."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _print_address(address: str) -> None:

@@ -82,7 +82,8 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics in the OpenMetrics text format."""
-        return generate_latest(self.registry)
+        text: bytes = generate_latest(self.registry)  # type: ignore[no-untyped-call]
+        return text
 
     def _on_window(self, event: WindowScored) -> None:
         if event.skipped is None:

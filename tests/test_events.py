@@ -48,7 +48,7 @@ def test_time_is_rfc3339_in_utc():
         model="m",
     )
 
-    assert "2026-01-02T03:04:05.678000Z" == json.loads(encode(event))["time"]
+    assert json.loads(encode(event))["time"] == "2026-01-02T03:04:05.678000Z"
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan"), float("inf")])

@@ -121,7 +121,7 @@ class Outbox:
             self._put(delivery, due=time.monotonic() + pause_s)
 
     def _pause_s(self, attempts: int, retry_after_s: float | None) -> float:
-        pause_s = min(self._hook.first_retry_s * 2 ** (attempts - 1), MAX_PAUSE_S)
+        pause_s = min(self._hook.first_retry_s * 2.0 ** (attempts - 1), MAX_PAUSE_S)
         jittered = pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, guards nothing
         return max(jittered, retry_after_s or 0.0)
 

@@ -18,6 +18,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def alert(number=0):
+    """An alert with an id of its own."""
     return AlertRaised(
         call_id="c",
         leg="caller",
@@ -41,6 +42,7 @@ class Receiver:
         self.seen = asyncio.Condition()
 
     async def handle(self, request):
+        """Answer one post."""
         body = await request.read()
         answer = self.answers.pop(0) if self.answers else web.Response()
         async with self.seen:
@@ -49,6 +51,7 @@ class Receiver:
         return answer if isinstance(answer, web.StreamResponse) else web.Response(status=answer)
 
     async def wait_for(self, count):
+        """Wait until so many posts arrived."""
         async with asyncio.timeout(20), self.seen:
             await self.seen.wait_for(lambda: len(self.posts) >= count)
 
@@ -94,13 +97,13 @@ async def test_an_alert_is_posted_and_signed(deliver):
     message_id, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
     key = Webhook(url="http://x", secret=SECRET).key
     assert sign(key, message_id, timestamp, body) == headers["webhook-signature"]
-    assert "alert_0.raised" == message_id
+    assert message_id == "alert_0.raised"
     data = json.loads(body)
-    assert "alert.raised" == data["type"]
+    assert data["type"] == "alert.raised"
     assert published.time.isoformat().replace("+00:00", "Z") == data["timestamp"]
-    assert ("c", "caller", 0.95) == tuple(data["data"][k] for k in ("call_id", "leg", "smoothed"))
-    assert ["delivered"] == counts
-    assert 0 == outbox.pending
+    assert tuple(data["data"][k] for k in ("call_id", "leg", "smoothed")) == ("c", "caller", 0.95)
+    assert counts == ["delivered"]
+    assert outbox.pending == 0
 
 
 async def test_other_events_are_not_posted(deliver):
@@ -110,7 +113,7 @@ async def test_other_events_are_not_posted(deliver):
 
     bus.publish(CallEnded(call_id="c", reason="completed", duration_s=1, legs=[]))
 
-    assert 0 == outbox.pending
+    assert outbox.pending == 0
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 404, 302])
@@ -123,8 +126,8 @@ async def test_failures_are_tried_again_with_the_same_id(deliver, status):
     await receiver.wait_for(3)
     await outbox.drain()
 
-    assert 1 == len({(h["webhook-id"], b) for h, b in receiver.posts})
-    assert ["retried", "retried", "delivered"] == counts
+    assert len({(h["webhook-id"], b) for h, b in receiver.posts}) == 1
+    assert counts == ["retried", "retried", "delivered"]
 
 
 async def test_a_receiver_that_is_gone_gets_nothing_more(deliver):
@@ -137,8 +140,8 @@ async def test_a_receiver_that_is_gone_gets_nothing_more(deliver):
     await outbox.drain()
     bus.publish(alert(1))
 
-    assert ["gone"] == counts
-    assert 0 == outbox.pending
+    assert counts == ["gone"]
+    assert outbox.pending == 0
 
 
 async def test_an_alert_is_given_up_after_max_attempts(deliver):
@@ -153,7 +156,7 @@ async def test_an_alert_is_given_up_after_max_attempts(deliver):
     await receiver.wait_for(3)
     await outbox.drain()
 
-    assert ["retried", "given_up", "delivered"] == counts
+    assert counts == ["retried", "given_up", "delivered"]
 
 
 async def test_a_waiting_retry_does_not_hold_up_others(deliver):
@@ -167,8 +170,8 @@ async def test_a_waiting_retry_does_not_hold_up_others(deliver):
     await receiver.wait_for(2)
     await outbox.drain()
 
-    assert ["retried", "delivered"] == counts
-    assert 1 == outbox.pending
+    assert counts == ["retried", "delivered"]
+    assert outbox.pending == 1
 
 
 async def test_an_unreachable_receiver_is_tried_again(deliver):
@@ -182,7 +185,7 @@ async def test_an_unreachable_receiver_is_tried_again(deliver):
         await outbox.drain()
         task.cancel()
 
-    assert ["given_up"] == counts
+    assert counts == ["given_up"]
 
 
 def test_a_full_outbox_gives_up_the_oldest(monkeypatch):
@@ -196,9 +199,9 @@ def test_a_full_outbox_gives_up_the_oldest(monkeypatch):
     for number in range(5):
         bus.publish(alert(number))
 
-    assert ["dropped", "dropped"] == counts
+    assert counts == ["dropped", "dropped"]
     kept = sorted(entry[2].message.message_id for entry in outbox._due)
-    assert ["alert_2.raised", "alert_3.raised", "alert_4.raised"] == kept
+    assert kept == ["alert_2.raised", "alert_3.raised", "alert_4.raised"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from fac_stream.events import AlertRaised, CallEnded, Decision, DecisionChanged
 
 
 def changed(decision, call_id="c", leg="caller"):
+    """A decision that a leg came to."""
     return DecisionChanged(
         call_id=call_id,
         leg=leg,
@@ -21,23 +22,25 @@ def changed(decision, call_id="c", leg="caller"):
 
 
 def ended(call_id="c"):
+    """The end of a call."""
     return CallEnded(call_id=call_id, reason="completed", duration_s=9.0, legs=[])
 
 
 def rule():
+    """The rule with ids that count from 0."""
     ids = itertools.count()
     return SyntheticVoice(lambda: f"alert_{next(ids)}")
 
 
 def test_a_synthetic_leg_raises_once():
-    """The alert is raised when the decision turns synthetic, names call, leg and score, and is not repeated."""
+    """The alert names call, leg and score, and is not repeated while it fires."""
     alerts = rule()
 
     (raised,) = alerts.on(changed(Decision.SYNTHETIC))
 
-    assert ("c", "caller", "alert_0") == (raised.call_id, raised.leg, raised.alert_id)
+    assert (raised.call_id, raised.leg, raised.alert_id) == ("c", "caller", "alert_0")
     assert "caller of call c (score 0.95)" in raised.summary
-    assert [] == alerts.on(changed(Decision.SYNTHETIC))
+    assert alerts.on(changed(Decision.SYNTHETIC)) == []
 
 
 def test_human_clears_and_the_next_one_is_new():
@@ -48,8 +51,8 @@ def test_human_clears_and_the_next_one_is_new():
     (resolved,) = alerts.on(changed(Decision.HUMAN))
     (again,) = alerts.on(changed(Decision.SYNTHETIC))
 
-    assert ("alert_0", "cleared") == (resolved.alert_id, resolved.reason)
-    assert "alert_1" == again.alert_id
+    assert (resolved.alert_id, resolved.reason) == ("alert_0", "cleared")
+    assert again.alert_id == "alert_1"
 
 
 def test_unknown_does_not_clear():
@@ -57,7 +60,7 @@ def test_unknown_does_not_clear():
     alerts = rule()
     alerts.on(changed(Decision.SYNTHETIC))
 
-    assert [] == alerts.on(changed(Decision.UNKNOWN))
+    assert alerts.on(changed(Decision.UNKNOWN)) == []
 
 
 def test_the_end_of_a_call_resolves_its_legs_only():
@@ -68,11 +71,18 @@ def test_the_end_of_a_call_resolves_its_legs_only():
 
     resolved = alerts.on(ended("c"))
 
-    assert [("alert_0", "call_ended"), ("alert_1", "call_ended")] == [(a.alert_id, a.reason) for a in resolved]
-    assert ["alert_2"] == [a.alert_id for a in alerts.on(ended("d"))]
+    assert [(a.alert_id, a.reason) for a in resolved] == [
+        ("alert_0", "call_ended"),
+        ("alert_1", "call_ended"),
+    ]
+    assert [a.alert_id for a in alerts.on(ended("d"))] == ["alert_2"]
 
 
-@given(st.lists(st.tuples(st.sampled_from("cd"), st.sampled_from(("caller", "agent")), st.sampled_from(Decision))))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("cd"), st.sampled_from(("caller", "agent")), st.sampled_from(Decision))
+    )
+)
 def test_raised_and_resolved_pair_up(steps):
     """Whatever happens, at the end of all calls every raised alert was resolved exactly once."""
     alerts = rule()

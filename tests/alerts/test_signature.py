@@ -9,7 +9,7 @@ BODY = b'{"test": 2432232314}'
 
 def test_the_published_example():
     """The signature of the example that the Standard Webhooks libraries test with."""
-    assert "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" == sign(KEY, ID, 1614265330, BODY)
+    assert sign(KEY, ID, 1614265330, BODY) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_everything_signed_matters():
@@ -23,4 +23,4 @@ def test_everything_signed_matters():
         sign(KEY, ID, 1, BODY + b" "),
     }
     assert original not in others
-    assert 4 == len(others)
+    assert len(others) == 4
