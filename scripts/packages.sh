@@ -38,6 +38,7 @@ if ! command -v apt-get >/dev/null; then
     exit 0
 fi
 wanted=$(missing "$@")
+wanted=${wanted% }
 [ -n "$wanted" ] || exit 0
 if root=$(root_command); then
     echo "==> Installing for $purpose: $wanted"

@@ -1,8 +1,10 @@
 """What is shipped: the wheel holds all that the daemon needs, nothing else, and works anywhere."""
 
 import email
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -145,3 +147,14 @@ def test_the_command_starts_away_from_the_checkout(run_installed):
     code = "import sys; sys.argv = ['fac', '--help']; from fac_stream.cli import main; main()"
 
     assert "run" in run_installed(code)
+
+
+def test_make_installs_the_versions_that_were_tested():
+    """Whatever the project asks for has its version in the constraints: the same tomorrow as today."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra in project["optional-dependencies"].values():
+        wanted.extend(extra)
+    pinned = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+
+    assert {re.match(r"[\w.-]+", line)[0] for line in wanted} - {"fac-stream"} == set(pinned)
