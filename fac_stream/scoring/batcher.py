@@ -7,8 +7,8 @@
     upload ──score(not live)─► waiting queue ─┘
                     full: the caller waits
 
-Live windows go first. A batch forms when windows are queued and the thread is free: it is filled up for at most
-``max_wait_ms`` since its oldest window came. While nothing is queued there is no timer and nothing runs.
+Live windows go first. A batch forms when windows are queued and the thread is free; it is filled up until its
+oldest window has waited ``max_wait_ms``. While nothing is queued there is no timer and nothing runs.
 """
 
 import asyncio
@@ -139,6 +139,7 @@ class Batcher:
             while failures < MAX_FAILURES:
                 self._batch = await self._next_batch()
                 stats = await self._score_batch(executor)
+                self._batch = []
                 failures = failures + 1 if stats.failed else 0
                 if self._on_batch:
                     self._on_batch(stats)
@@ -151,7 +152,8 @@ class Batcher:
         if not live:
             await self._room.acquire()
         if self._stopped:
-            self._room.release()  # the next one who waits for room must hear it, too
+            if not live:
+                self._room.release()  # the next one who waits for room must hear it, too
             raise RefusedError(STOPPED)
         if not live:
             self._waiting.append(item)
@@ -214,8 +216,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             judgement = await loop.run_in_executor(executor, self._judge.judge, windows)
-        except ScorerError as error:
-            log.error("a batch could not be scored", windows=size, error=str(error))
+        except ScorerError:
+            log.exception("a batch could not be scored", windows=size)
             for item in self._batch:
                 item.skip(SkipReason.FAILED)
             return BatchStats(size, 0, 0.0, 0.0, depth, failed=True)

@@ -44,7 +44,7 @@ class TorchScorer:
         size = SLICE[self.device]
         try:
             parts = [self._detector(windows[i : i + size]) for i in range(0, len(windows), size)]
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ScorerError(f"torch failed on {len(windows)} windows on {self.device}: {error}") from error
         return checked(np.concatenate(parts) if parts else np.empty(0, np.float32), len(windows))
 
