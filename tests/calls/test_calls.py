@@ -2,7 +2,6 @@ import asyncio
 
 import numpy as np
 import pytest
-from fac_stream.scoring.batcher import Batcher
 
 from fac_stream.audio.frames import Encoding
 from fac_stream.bus import Bus
@@ -10,6 +9,7 @@ from fac_stream.calls.registry import Calls
 from fac_stream.config import Config
 from fac_stream.errors import AudioError, ConflictError, ProtocolError, RefusedError, SourceError
 from fac_stream.events import CallEnded, WindowScored
+from fac_stream.scoring.batcher import Batcher
 from tests.fakes import FakeGate, FakeScorer, ScriptedSource, scored_at
 
 
@@ -25,11 +25,12 @@ class House:
         self.batcher = Batcher(scorer, FakeGate(), self.config.speech, self.config.batching)
         self.calls = Calls(self.config, self.bus, self.batcher, scorer)
 
-    async def run(self, source) -> CallEnded:
-        """Admit and run one call."""
+    async def run(self, *sources) -> CallEnded:
+        """Admit and run calls, one after the other; the end of the last."""
         async with asyncio.TaskGroup() as group:
             batching = group.create_task(self.batcher.run())
-            ended = await self.calls.run(self.calls.admit(source), source)
+            for source in sources:
+                ended = await self.calls.run(self.calls.admit(source), source)
             batching.cancel()
         return ended
 
@@ -180,8 +181,8 @@ async def test_history_is_bounded_and_newest_first():
     """Ended calls are kept up to history.max_calls; the latest call of an id is the one that is shown."""
     house = House(history={"max_calls": 2})
 
-    for name, score in (("a", 0.1), ("b", 0.2), ("c", 0.3), ("c", 0.9)):
-        await house.run(ScriptedSource(voice((score, 2.0)), call_id=name))
+    scores = (("a", 0.1), ("b", 0.2), ("c", 0.3), ("c", 0.9))
+    await house.run(*(ScriptedSource(voice((score, 2.0)), call_id=name) for name, score in scores))
 
     assert [c.call_id for c in house.calls.summaries()] == ["c", "c"]
     assert house.calls.detail("a") is None
