@@ -1,0 +1,44 @@
+import numpy as np
+import onnxruntime
+import pytest
+
+from fac_model.bundle import ONNX, Bundle
+from fac_model.detector import Detector
+from fac_stream.audio.media import open_media
+from fac_stream.audio.resample import Resampler
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The bundle that an installation scores with."""
+    return Bundle.load()
+
+
+def session_of(bundle):
+    """The graph as a CPU box runs it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(bundle.read(ONNX), options, providers=["CPUExecutionProvider"])
+
+
+def test_shipped_graph_gives_torchs_logits(shipped, waves):
+    """Whoever scores without torch gets the scores of who trains with it."""
+    logits = session_of(shipped).run(["logit"], {"wave": waves})[0]
+    assert np.abs(logits - Detector.load(shipped).logits(waves)).max() < 1e-4
+
+
+@pytest.mark.parametrize("label", ["real", "fake"])
+def test_shipped_graph_gives_torchs_logits_for_speech(shipped, corpus_clips, label):
+    """On recorded voices, too, the logits differ by no more than 1e-4."""
+    clips = corpus_clips(label, "test", 12, min_s=2.0)
+    windows = np.stack([first_window(path) for path in clips])
+    logits = session_of(shipped).run(["logit"], {"wave": windows})[0]
+    assert np.abs(logits - Detector.load(shipped).logits(windows)).max() < 1e-4
+
+
+def first_window(path):
+    """The first 2 s of a clip at 16 kHz."""
+    with open_media(path) as media:
+        resampler = Resampler(media.sample_rate, media.channels)
+        blocks = [resampler.push(block) for block in media.blocks()]
+    return np.concatenate([*blocks, resampler.flush()])[:32_000, 0]
