@@ -26,6 +26,7 @@ from fac_stream.sources.queue import FrameQueue
 STALL_S = 5.0
 """A running device sends sound many times a second, also when it is quiet."""
 START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 2.0
 LATENCY_MS = 20
 MAX_COMPLAINT_BYTES = 4096
 STDOUT, STDERR = 1, 2
@@ -67,6 +68,9 @@ class MicrophoneSource:
             with suppress(ProcessLookupError):
                 transport.kill()
             transport.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await recorder.ended.wait()
 
     async def _start(self, recorder: "Recorder") -> asyncio.SubprocessTransport:
         command = record_command(self.device)
@@ -108,6 +112,7 @@ class Recorder(asyncio.SubprocessProtocol):
         name: str,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.ended = asyncio.Event()
         self._queue = queue
         self._format = audio_format
         self._name = name
@@ -129,6 +134,7 @@ class Recorder(asyncio.SubprocessProtocol):
         lines = self._complaint.decode(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else "the recording program ended"
         self._queue.close(SourceError(f"{self._name!r} cannot be recorded: {reason}"))
+        self.ended.set()
 
     def _record(self, data: bytes) -> None:
         now = self._now()
