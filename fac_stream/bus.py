@@ -1,9 +1,10 @@
 """In-process publish/subscribe: everything downstream of a call starts here.
 
 Publishing never waits. Listeners (metrics, alerts, history) are plain functions called in order;
-subscriptions are bounded mailboxes that a socket's own task empties. Of a leg's scores only the latest is
-kept; the oldest of those goes when a mailbox is full. Decisions, alerts, starts and ends are never dropped:
-when they alone overflow, the subscription ends with :class:`SlowSubscriberError`.
+subscriptions are bounded mailboxes that a socket's own task empties. A mailbox that fills has its scores
+thinned out: only the latest of each leg stays, and the oldest of those goes when even that is too many.
+Decisions, alerts, starts and ends are never dropped: when they alone overflow, the subscription ends with
+:class:`SlowSubscriberError`.
 
 All of it belongs to the event loop's thread.
 """
@@ -27,23 +28,23 @@ E = TypeVar("E", bound=Event)
 
 
 class Subscription:
-    """One subscriber's mailbox; a context manager, and an iterator for one task.
+    """One subscriber's mailbox; a context manager, and iterated by one task.
 
-    Iterating gives events in the order of ``seq`` until the subscription is closed. Cancelling it is safe: an
-    event is taken out only when it is handed over.
+    Cancelling the iteration is safe: an event is taken out only when it is handed over.
     """
 
     def __init__(
         self, bus: "Bus", max_events: int, types: frozenset[str] | None, call_id: str | None
     ) -> None:
         self.coalesced = 0
-        """Scores that were replaced by a newer one, or dropped, before they were read."""
+        """Scores that were thinned out before they were read."""
         self._bus = bus
         self._max_events = max_events
         self._types = types
         self._call_id = call_id
         self._queue: OrderedDict[int, AnyEvent] = OrderedDict()
-        self._scores: OrderedDict[tuple[str | None, str | None], int] = OrderedDict()
+        self._scores: OrderedDict[int, tuple[str | None, str | None]] = OrderedDict()  # slot: call, leg
+        self._thin_above = max_events // 4  # scores
         self._next_slot = 0
         self._ready = asyncio.Event()
         self._closed = False
@@ -90,14 +91,12 @@ class Subscription:
         """Put an event into the mailbox, past the filters; never waits."""
         if self._closed:
             return
-        if isinstance(event, WindowScored) and (event.call_id, event.leg) in self._scores:
-            self._drop(self._scores[event.call_id, event.leg])
-        elif len(self._queue) >= self._max_events and not self._make_room(event):
-            return
         if isinstance(event, WindowScored):
-            self._scores[event.call_id, event.leg] = self._next_slot
+            self._scores[self._next_slot] = (event.call_id, event.leg)
         self._queue[self._next_slot] = event
         self._next_slot += 1
+        if len(self._scores) > self._thin_above or len(self._queue) > self._max_events:
+            self._thin()
         self._ready.set()
 
     def close(self) -> None:
@@ -106,28 +105,27 @@ class Subscription:
         self._bus.forget(self)
         self._ready.set()
 
-    def _make_room(self, event: AnyEvent) -> bool:
-        """Drop the oldest score for ``event``; where there is none, drop a score or give up."""
-        if self._scores:
-            self._drop(next(iter(self._scores.values())))
-            return True
-        if isinstance(event, WindowScored):
-            self.coalesced += 1
-            return False
-        self._overflowed = True
-        self._queue.clear()
-        self.close()
-        return False
+    def _thin(self) -> None:
+        """Keep the latest score of each leg, and fewer where that is still too much."""
+        latest = {leg: slot for slot, leg in self._scores.items()}
+        for slot in [slot for slot, leg in self._scores.items() if latest[leg] != slot]:
+            self._drop(slot)
+        # Thinning takes time in proportion to what waits: not again before as much has come anew.
+        self._thin_above = max(self._max_events // 4, 2 * len(self._scores))
+        while len(self._queue) > self._max_events and self._scores:
+            self._drop(next(iter(self._scores)))
+        if len(self._queue) > self._max_events:
+            self._overflowed = True
+            self._queue.clear()
+            self.close()
 
     def _drop(self, slot: int) -> None:
         self._take(slot)
         self.coalesced += 1
 
     def _take(self, slot: int) -> AnyEvent:
-        event = self._queue.pop(slot)
-        if isinstance(event, WindowScored):
-            del self._scores[event.call_id, event.leg]
-        return event
+        self._scores.pop(slot, None)
+        return self._queue.pop(slot)
 
 
 class Bus:
