@@ -1,4 +1,4 @@
-"""From logits to probabilities: an affine fit on dev, heard wideband and over G.711, every source counting alike."""
+"""From logits to probabilities: an affine fit on dev, wideband and over G.711, sources counting alike."""
 
 from collections import defaultdict
 
@@ -6,10 +6,9 @@ import numpy as np
 
 from fac_model.bundle import Bundle
 from fac_model.calibration import Calibration
-from fac_model.detector import Detector
 from fac_stream.audio.frames import Samples
 from training.dataset import Corpus
-from training.logits import Condition, clip_logits
+from training.logits import Condition, clip_logits, scorer_of
 from training.manifest import Label
 
 CONDITIONS: tuple[Condition, ...] = ("wideband", "g711")
@@ -24,11 +23,11 @@ def calibrate(bundle: Bundle, dev: Corpus) -> Bundle:
         BundleError: the bundle changed on disk meanwhile.
         ValueError: on dev the network ranks worse than chance, or a class is missing.
     """
-    detector = Detector.load(bundle)
+    score = scorer_of(bundle)
     logits: list[Samples] = []
     labels: list[Samples] = []
     for condition in CONDITIONS:
-        for source, is_fake in balanced(dev, clip_logits(detector.logits, dev, condition, WINDOWS_PER_CLIP)):
+        for source, is_fake in balanced(dev, clip_logits(score, dev, condition, WINDOWS_PER_CLIP)):
             logits.append(source)
             labels.append(np.full(len(source), is_fake, np.float32))
     return bundle.update(calibration=Calibration.fit(np.concatenate(logits), np.concatenate(labels)))

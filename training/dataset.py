@@ -108,8 +108,8 @@ def draw_order(
     ``plain``: every clip of both classes as often as any other.
     ``uniform``: class, then source, then generator, then clip, each uniformly; classes alternate.
     ``paired``: human and synthetic alternate, and stand side by side: a copy with its original, a page's fake
-    with a human of the same page, and where a source has only fakes, with any human source. What tells two pages
-    apart (microphone, level, web codec, language) then says nothing about the class.
+    with a human of the same page, and where a source has only fakes, with any human source. What tells two
+    pages apart (microphone, level, web codec, language) then says nothing about the class.
     """
     groups = Groups.of(clips)
     if sampling == "plain":

@@ -1,17 +1,61 @@
 """What a network says about every window of every clip, under a stated channel condition."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
 
+from fac_model.bundle import ONNX, Bundle
+from fac_model.detector import Detector
 from fac_stream.audio.frames import Samples
 from training.augment import telephone
 from training.dataset import Corpus, windows
+from training.manifest import Clip, Label
 
 Condition = Literal["wideband", "g711"]
 BATCH = 64
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Clips and what the bundle said about them in one condition."""
+
+    clips: list[Clip]
+    windows: list[Samples]
+    """Log-likelihood ratios of each clip's windows."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.bool_]:
+        """True for synthetic, ``[clips]``."""
+        return np.array([clip.label == Label.FAKE for clip in self.clips])
+
+    @property
+    def llrs(self) -> Samples:
+        """A clip's mean, ``[clips]``."""
+        return np.array([row.mean() for row in self.windows])
+
+
+def scorer_of(bundle: Bundle) -> Callable[[Samples], Samples]:
+    """What is shipped: the bundle's ONNX graph on CPU, or torch where there is a GPU or no graph.
+
+    Float32 ``[B, 32000]`` to logits ``[B]``.
+    """
+    if ONNX not in bundle.manifest.files or torch.cuda.is_available():
+        return Detector.load(bundle, "cuda" if torch.cuda.is_available() else "cpu").logits
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(bundle.read(ONNX), options, providers=["CPUExecutionProvider"])
+
+    def score(waves: Samples) -> Samples:
+        logits: Samples = session.run(["logit"], {"wave": waves})[0]
+        return logits
+
+    return score
 
 
 def clip_logits(

@@ -1,103 +1,118 @@
-"""Figures of a detector from labels (True for synthetic) and scores (higher for synthetic)."""
+"""Figures of a detector from labels (True for synthetic) and scores (LLRs, higher for synthetic)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score, roc_curve
 
 Labels = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
 
 
-def figures_at_half(labels: Labels, logits: Scores) -> dict[str, float]:
-    """F1, accuracy, precision and recall where everything above logit 0, probability one half, is called synthetic.
+@dataclass(frozen=True)
+class Ranking:
+    """Scores sorted once, so that every draw of a bootstrap is a few sums over weights."""
 
-    A figure whose denominator is 0 is 0.
+    labels: Labels
+    scores: Scores
+    order: npt.NDArray[np.intp]
+    """From the highest score down."""
+    ends: npt.NDArray[np.intp]
+    """Last place of each run of equal scores: a threshold cannot part them."""
+
+    @classmethod
+    def of(cls, labels: Labels, scores: Scores) -> "Ranking":
+        """Sort.
+
+        Raises:
+            ValueError: a class is missing, or a score is not finite.
+        """
+        if labels.all() or not labels.any() or not np.isfinite(scores).all():
+            raise ValueError("figures need finite scores of both classes")
+        order = np.argsort(-scores, kind="stable")
+        return cls(labels, scores, order, np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1))
+
+    def figures(self, weights: Floats) -> dict[str, float]:
+        """All figures where the i-th score counts ``weights[i]`` times; a ratio without denominator is 0."""
+        called = self.scores > 0
+        found, missed = weights[called & self.labels].sum(), weights[~called & self.labels].sum()
+        false_alarms = weights[called & ~self.labels].sum()
+        alarm_rate, find_rate = self._curve(weights)
+        return {
+            "f1": _ratio(2 * found, 2 * found + missed + false_alarms),
+            "accuracy": 1.0 - _ratio(missed + false_alarms, weights.sum()),
+            "precision": _ratio(found, found + false_alarms),
+            "recall": _ratio(found, found + missed),
+            "auc": float(np.trapezoid(find_rate, alarm_rate)),
+            "eer": _crossing(alarm_rate, 1.0 - find_rate),
+        }
+
+    def _curve(self, weights: Floats) -> tuple[Floats, Floats]:
+        """False alarm rate and find rate as the threshold falls, from 0 to 1."""
+        heavy, synthetic = weights[self.order], self.labels[self.order]
+        alarms = np.append(0.0, np.cumsum(heavy * ~synthetic)[self.ends])
+        finds = np.append(0.0, np.cumsum(heavy * synthetic)[self.ends])
+        return alarms / alarms[-1], finds / finds[-1]
+
+
+def figures(labels: Labels, scores: Scores) -> dict[str, float]:
+    """F1, accuracy, precision and recall where all above 0 is called synthetic; area under ROC; EER.
+
+    Raises:
+        ValueError: a class is missing, or a score is not finite.
     """
-    called = logits > 0
-    found, missed = int((called & labels).sum()), int((~called & labels).sum())
-    false_alarms = int((called & ~labels).sum())
-    return {
-        "f1": _ratio(2 * found, 2 * found + missed + false_alarms),
-        "accuracy": _ratio(int((called == labels).sum()), len(labels)),
-        "precision": _ratio(found, found + false_alarms),
-        "recall": _ratio(found, found + missed),
-    }
-
-
-def area_under_curve(labels: Labels, scores: Scores) -> float:
-    """Area under the ROC curve: how often a synthetic clip scores above a human one."""
-    return float(roc_auc_score(labels, scores))
-
-
-def equal_error_rate(labels: Labels, scores: Scores) -> float:
-    """Where the straight pieces of the ROC curve meet false alarms = misses."""
-    false_alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
-    misses = 1.0 - found
-    after = int(np.argmax(false_alarms >= misses))
-    if after == 0:
-        return float(false_alarms[0])
-    before = after - 1
-    gap_before = misses[before] - false_alarms[before]
-    gap_after = false_alarms[after] - misses[after]
-    share = gap_before / (gap_before + gap_after)
-    return float(false_alarms[before] + share * (false_alarms[after] - false_alarms[before]))
-
-
-def all_figures(labels: Labels, logits: Scores) -> dict[str, float]:
-    """What the report shows: figures at one half, AUC and EER."""
-    return figures_at_half(labels, logits) | {
-        "auc": area_under_curve(labels, logits),
-        "eer": equal_error_rate(labels, logits),
-    }
+    return Ranking.of(labels, scores).figures(np.ones(len(labels)))
 
 
 def with_intervals(
-    labels: Labels, logits: Scores, groups: Sequence[str] | None = None, *, draws: int = 1000, seed: int = 0
+    labels: Labels, scores: Scores, groups: Sequence[str] | None = None, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Every figure with its 95 % bootstrap interval (percentiles): ``{"auc": {"value", "low", "high"}, ...}``.
+    """Every figure with its 95 % bootstrap interval: ``{"auc": {"value", "low", "high"}, ...}``.
 
     Args:
         labels: ``[N]``.
-        logits: ``[N]``.
-        groups: ``[N]`` names, say generators and human sources: whole groups are drawn, not single clips, which
-            says what other voices would give. None draws clips.
-        draws: resamplings.
+        scores: ``[N]``.
+        groups: ``[N]`` names, say generators and human sources: whole groups are drawn, not single clips,
+            which says what other voices would give. None draws clips.
+        draws: resamplings; each class for itself, so that none lacks one.
         seed: of the draws.
     """
-    value = all_figures(labels, logits)
+    ranking = Ranking.of(labels, scores)
     rng = np.random.default_rng(seed)
-    draw = _draw_of(labels, groups, rng)
+    names = (
+        np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    )
     rows = []
     for _ in range(draws):
-        chosen = draw()
-        rows.append(list(all_figures(labels[chosen], logits[chosen]).values()))
+        weights = np.zeros(len(labels))
+        for label in (False, True):
+            members, places = np.unique(names[labels == label], return_inverse=True)
+            counts = np.bincount(rng.integers(0, len(members), len(members)), minlength=len(members))
+            weights[labels == label] = counts[places]
+        rows.append(list(ranking.figures(weights).values()))
     low, high = np.percentile(rows, [2.5, 97.5], axis=0)
+    value = ranking.figures(np.ones(len(labels)))
     return {
-        name: {"value": round(value[name], 4), "low": round(low[i], 4), "high": round(high[i], 4)}
+        name: {
+            "value": round(value[name], 4),
+            "low": round(float(low[i]), 4),
+            "high": round(float(high[i]), 4),
+        }
         for i, name in enumerate(value)
     }
 
 
-def _draw_of(
-    labels: Labels, groups: Sequence[str] | None, rng: np.random.Generator
-) -> Callable[[], npt.NDArray[np.int64]]:
-    """Each class is resampled for itself, so that no draw lacks one."""
-    units: list[list[npt.NDArray[np.int64]]] = []
-    for label in (False, True):
-        members = np.flatnonzero(labels == label)
-        if groups is None:
-            units.append(list(members[:, None]))
-        else:
-            names = np.asarray(groups)[members]
-            units.append([members[names == name] for name in np.unique(names)])
-
-    def draw() -> npt.NDArray[np.int64]:
-        return np.concatenate([unit[i] for unit in units for i in rng.integers(0, len(unit), len(unit))])
-
-    return draw
+def _crossing(alarm_rate: Floats, miss_rate: Floats) -> float:
+    """Where the straight pieces of the curve meet false alarms = misses."""
+    after = int(np.argmax(alarm_rate >= miss_rate))
+    before = after - 1
+    gap_before = miss_rate[before] - alarm_rate[before]
+    gap_after = alarm_rate[after] - miss_rate[after]
+    share = gap_before / (gap_before + gap_after)
+    return float(alarm_rate[before] + share * (alarm_rate[after] - alarm_rate[before]))
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0
