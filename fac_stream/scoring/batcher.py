@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 MAX_FAILURES = 5
 """Batches that may fail in a row; then the scorer is taken for broken."""
+MAX_WAITING = 8
+"""Windows that are not live in one batch: a live window that comes meanwhile waits for no more than these."""
 STOPPED = "scoring has stopped: the daemon is shutting down"
 
 
@@ -73,6 +75,10 @@ class _Item:
     window: Window
     queued_at: float
     """``time.monotonic()``."""
+
+    @property
+    def is_forgotten(self) -> bool:
+        return self.request.answer.done()
 
     def give(self, verdict: WindowVerdict) -> None:
         self.request.verdicts[self.position] = verdict
@@ -169,10 +175,11 @@ class Batcher:
         batch: list[_Item] = []
         while not batch:
             await self._fill()
-            while self._depth and len(batch) < self._batching.max_windows:
-                item = self._pop()
-                if item is not None:
-                    batch.append(item)
+            while self._live and len(batch) < self._batching.max_windows:
+                batch += self._pop_live()
+            full = min(len(batch) + MAX_WAITING, self._batching.max_windows)
+            while self._waiting and len(batch) < full:
+                batch += self._pop_waiting()
         return batch
 
     async def _fill(self) -> None:
@@ -196,18 +203,21 @@ class Batcher:
     def _depth(self) -> int:
         return len(self._live) + len(self._waiting)
 
-    def _pop(self) -> _Item | None:
-        """The next item; None for one that nobody waits for, or that comes too late."""
-        is_live = bool(self._live)
-        item = self._live.popleft() if is_live else self._waiting.popleft()
-        if not is_live:
-            self._room.release()
-        if item.request.answer.done():
-            return None
-        if is_live and time.monotonic() - item.window.received_at > self._batching.max_age_s:
+    def _pop_live(self) -> list[_Item]:
+        """The next one; none if nobody waits for it, or if it comes too late."""
+        item = self._live.popleft()
+        if item.is_forgotten:
+            return []
+        if time.monotonic() - item.window.received_at > self._batching.max_age_s:
             item.skip(SkipReason.LATE)
-            return None
-        return item
+            return []
+        return [item]
+
+    def _pop_waiting(self) -> list[_Item]:
+        """The next one; none if nobody waits for it."""
+        item = self._waiting.popleft()
+        self._room.release()
+        return [] if item.is_forgotten else [item]
 
     async def _score_batch(self, executor: ThreadPoolExecutor) -> BatchStats:
         """Score the batch in the thread and hand out the verdicts."""

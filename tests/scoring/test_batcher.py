@@ -8,7 +8,7 @@ import pytest
 from fac_stream.config import Batching, Speech
 from fac_stream.errors import RefusedError, ScorerError
 from fac_stream.events import SkipReason
-from fac_stream.scoring.batcher import MAX_FAILURES, Batcher
+from fac_stream.scoring.batcher import MAX_FAILURES, MAX_WAITING, Batcher
 from tests.fakes import BlockedScorer, FailingScorer, FakeGate, FakeScorer, scored_at, window_of
 
 SCORES = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]
@@ -131,6 +131,16 @@ async def test_live_windows_overtake():
         await until(lambda: batcher._depth == 5)
         scorer.release.set()
     assert order == ["first", "live", "file 0", "file 1", "file 2", "file 3"]
+
+
+async def test_files_take_small_bites():
+    """A long file never makes a batch so large that live windows wait long behind it."""
+    scorer = FakeScorer()
+    batcher = batcher_for(scorer)
+    async with running(batcher):
+        await batcher.score([window()] * (2 * MAX_WAITING + 1), live=False)
+        await batcher.score([window()] * (2 * MAX_WAITING + 1), live=True)
+    assert scorer.batches == [MAX_WAITING, MAX_WAITING, 1, 2 * MAX_WAITING + 1]
 
 
 async def test_live_windows_are_refused_when_the_queue_is_full():
