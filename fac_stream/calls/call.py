@@ -188,6 +188,9 @@ class CallRunner:
         for window, verdict in zip(windows, verdicts, strict=True):
             for event in self._apply(call, window, verdict, live=live):
                 self._bus.publish(event)
+            if not live:
+                # A recording's windows come by the hundred: let subscribers read while they are published.
+                await asyncio.sleep(0)
 
     def _apply(
         self, call: Call, window: Window, verdict: WindowVerdict, *, live: bool

@@ -1,25 +1,21 @@
 """Scoring recordings that are sent whole; the paths and the first three fields are the predecessor's."""
 
 import asyncio
-import base64
-import binascii
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
-from typing import Annotated, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fac_stream.audio.frames import Encoding
-from fac_stream.errors import AudioError, DecodeError
-from fac_stream.scoring.recording import score_recording_async
+from fac_stream.calls.recording import score_recording_async
+from fac_stream.errors import AudioError, DecodeError, NoAudioError
+from fac_stream.server.clip import parse
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
-from fac_stream.server.wav import looks_like_a_file, wav
 
 UPLOADS_AT_ONCE = 2
 REALTIME_AT_ONCE = 8
@@ -31,19 +27,6 @@ MAX_REALTIME_BYTES = 8 * 1024 * 1024
 MAX_PARTS = 8
 IN_MEMORY_BYTES = 4 * 1024 * 1024
 """Of an upload; a longer one goes to an unnamed temporary file, which is gone when it is closed."""
-
-
-class RealtimeRequest(BaseModel):
-    """Body of POST /api/predict/realtime."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    audio: str
-    """Base64 of a sound file, or of bare samples; ``data:…;base64,`` may stand before it."""
-    sample_rate: Annotated[int, Field(ge=4000, le=192_000)] | None = None
-    """Hertz; needed for bare samples only."""
-    encoding: Encoding = Encoding.PCM_S16LE
-    channels: Annotated[int, Field(ge=1, le=8)] = 1
 
 
 class Predictions:
@@ -72,7 +55,8 @@ class Predictions:
                 raise _too_large("the body", MAX_REALTIME_BYTES)
             async with _deadline(REALTIME_DEADLINE_S):
                 body = await request.read()
-            return await self._score(request, BytesIO(_clip(body)))
+            clip = parse(body)
+            return await self._score(request, BytesIO(clip.data), clip.hint)
 
     @asynccontextmanager
     async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
@@ -98,12 +82,14 @@ class Predictions:
         except (ValueError, RuntimeError, AssertionError, HttpProcessingError) as error:
             raise ApiError(400, "bad_multipart", f"the multipart body is broken: {error}") from None
 
-    async def _score(self, request: web.Request, file: BinaryIO) -> web.Response:
+    async def _score(self, request: web.Request, file: BinaryIO, hint: str | None = None) -> web.Response:
         try:
             async with _while_connected(request):
                 score = await score_recording_async(file, self._services.batcher, self._services.config)
+        except NoAudioError as error:
+            raise ApiError(422, "no_audio", hint or str(error)) from None
         except DecodeError as error:
-            raise ApiError(415, "undecodable", str(error)) from None
+            raise ApiError(422 if hint else 415, "undecodable", hint or str(error)) from None
         except AudioError as error:
             raise ApiError(422, "unusable_audio", str(error)) from None
         return web.Response(
@@ -120,31 +106,6 @@ async def _file_part(request: web.Request) -> BodyPartReader:
         if part is None:
             break
     raise ApiError(422, "no_file", "the form has no field named file")
-
-
-def _clip(body: bytes) -> bytes:
-    """The sound file in a realtime request; one is made of bare samples."""
-    try:
-        wanted = RealtimeRequest.model_validate(json.loads(body))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the body"
-        raise ApiError(422, "bad_field", f"{where}: {fault['msg']}") from None
-    except (ValueError, RecursionError):
-        raise ApiError(400, "bad_json", 'the body must be JSON: {"audio": "<base64>"}') from None
-    text = wanted.audio.partition(",")[2] if wanted.audio.startswith("data:") else wanted.audio
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ApiError(422, "bad_base64", "audio: not base64") from None
-    if not data:
-        raise ApiError(422, "empty", "audio: empty")
-    if looks_like_a_file(data) or (wanted.sample_rate is None):
-        return data
-    try:
-        return wav(data, wanted.sample_rate, wanted.encoding, wanted.channels)
-    except AudioError as error:
-        raise ApiError(422, "unusable_audio", str(error)) from None
 
 
 def _too_large(what: str, limit: int) -> ApiError:
