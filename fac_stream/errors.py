@@ -6,6 +6,7 @@
     ├── ConfigError            a configuration that cannot be used: path, line, reason
     ├── AudioError             samples or files that cannot be used
     │   └── DecodeError        bytes that no decoder understands
+    │       └── NoAudioError   a file that is understood, but holds no sound
     ├── ProtocolError          a peer broke its wire format
     ├── SourceError            a source cannot start or was lost
     ├── ScorerError            the model cannot be loaded or failed on a batch
@@ -29,6 +30,10 @@ class AudioError(FacError):
 
 class DecodeError(AudioError):
     """Bytes that no decoder understands, or that hold no audio."""
+
+
+class NoAudioError(DecodeError):
+    """A file that is understood, but holds no sound."""
 
 
 class ProtocolError(FacError):

@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from fac_stream.audio.frames import Samples
-from fac_stream.errors import AudioError, DecodeError
+from fac_stream.errors import AudioError, DecodeError, NoAudioError
 
 MIN_RATE = 4_000
 MAX_RATE = 192_000
@@ -134,7 +134,7 @@ class Media:
     def _first_frame(self) -> Any:
         frame = next(self._frames, None)
         if frame is None:
-            raise DecodeError(f"{self._name}: nothing in it can be decoded: it is empty, cut off or damaged")
+            raise NoAudioError(f"{self._name}: nothing in it can be decoded: it is empty, cut off or damaged")
         return frame
 
     def _declared_duration(self) -> float | None:
@@ -170,5 +170,5 @@ def _demuxer(file: BinaryIO, name: str) -> Any:
         raise DecodeError(f"{name}: no format that can be decoded (WAV, MP3, OGG, FLAC, M4A … can)") from None
     if not container.streams.audio:
         container.close()
-        raise DecodeError(f"{name}: has no sound track")
+        raise NoAudioError(f"{name}: has no sound track")
     return container

@@ -16,9 +16,9 @@ _SUMMARIES: TypeAdapter[Sequence[CallSummary]] = TypeAdapter(Sequence[CallSummar
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /api/health: whether the daemon works; 503 where it does not."""
+    """GET /api/health: whether the daemon works; 503 where it does not serve at all."""
     report = request.app[SERVICES].health()
-    return web.json_response(report, status=200 if report.get("status") == "ok" else 503)
+    return web.json_response(report, status=200 if report["status"] in ("ok", "degraded") else 503)
 
 
 async def model_status(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from fac_stream.config import Server
 from fac_stream.errors import FacError
 from fac_stream.server import api
 from fac_stream.server.access_log import access_log
-from fac_stream.server.assets import dashboard
+from fac_stream.server.assets import PATTERN, Assets, dashboard
 from fac_stream.server.auth import Guard
 from fac_stream.server.failure import json_errors
 from fac_stream.server.headers import add_security_headers
@@ -36,14 +36,8 @@ def build(services: Services) -> web.Application:
     )
     app[SERVICES] = services
     live, ingest, predictions = Live(services), Ingest(services), Predictions(services)
-    root = dashboard()
-
-    async def index(_request: web.Request) -> web.FileResponse:
-        return web.FileResponse(root / "index.html")
-
     app.add_routes(
         [
-            web.get("/", index),
             web.get("/ws/events", live.handle),
             web.get("/ws/ingest", ingest.handle),
             web.get("/api/health", api.health),
@@ -54,13 +48,13 @@ def build(services: Services) -> web.Application:
             web.post("/api/predict/upload", predictions.upload),
             web.post("/api/predict/realtime", predictions.realtime),
             web.get("/metrics", api.metrics),
-            web.static("/", root),
+            web.get(PATTERN, Assets(dashboard()).handle),
         ]
     )
 
     async def stop(_app: web.Application) -> None:
         await ingest.stop()
-        services.bus.close()
+        await live.stop()
 
     app.on_shutdown.append(stop)
     app.on_response_prepare.append(add_security_headers)
@@ -81,15 +75,21 @@ async def listen(app: web.Application, server: Server) -> AsyncIterator[str]:
         app, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_TIMEOUT_S
     )
     await runner.setup()
+    site = web.TCPSite(runner, server.host, server.port, ssl_context=context)
     try:
         try:
-            await web.TCPSite(runner, server.host, server.port, ssl_context=context).start()
+            await site.start()
         except OSError as error:
             raise FacError(
                 f"cannot listen on {server.host} port {server.port}: {error.strerror}; "
                 "is the daemon running already? Otherwise choose another with server.port"
             ) from None
         host, port = runner.addresses[0][:2]
-        yield f"{'https' if context else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        try:
+            yield f"{'https' if context else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
+        finally:
+            await site.stop()
+            # Not left to the clean-up: it stops reading first, and then no close would be answered.
+            await app.shutdown()
     finally:
         await runner.cleanup()

@@ -23,7 +23,8 @@ from fac_stream.server.failure import ApiError
 
 SUBPROTOCOL = "fac.v1"
 TOKEN_SUBPROTOCOL = "fac.token."  # noqa: S105 - a prefix, no secret
-OPEN_PATHS = frozenset({"/", "/api/health"})
+OPEN = frozenset({"/{path}", "/api/health"})
+"""Routes without token: the dashboard's files, which hold no secret, and the health check."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -108,9 +109,7 @@ def _tokens(request: web.Request) -> list[bytes]:
 
 def _is_open(request: web.Request) -> bool:
     resource = request.match_info.route.resource
-    return isinstance(resource, web.StaticResource) or (
-        resource is not None and resource.canonical in OPEN_PATHS
-    )
+    return resource is not None and resource.canonical in OPEN
 
 
 def _bare(host: str) -> str:

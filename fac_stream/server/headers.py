@@ -14,10 +14,8 @@ SECURITY = {
 }
 
 
-async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+async def add_security_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """What browsers may do with our pages, and nothing of what runs here; a signal of the application."""
     response.headers.update(SECURITY)
     response.headers.pop("Server", None)
-    # Files may be kept and asked for again; answers are about this moment.
-    is_file = isinstance(request.match_info.route.resource, web.StaticResource) or request.path == "/"
-    response.headers.setdefault("Cache-Control", "no-cache" if is_file else "no-store")
+    response.headers.setdefault("Cache-Control", "no-store")

@@ -24,7 +24,7 @@ from fac_stream.events import CallEnded, EndReason
 from fac_stream.protocols.pcm import Hello, PcmStream
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
-from fac_stream.server.sockets import GONE, Close, serve, upgrade
+from fac_stream.server.sockets import GONE, Close, finished, registered, serve, upgrade
 from fac_stream.sources.queue import FrameQueue
 from fac_stream.sources.websocket import WebSocketSource
 
@@ -32,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 HELLO_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 5.0
-STOP_TIMEOUT_S = 5.0
 
 _ENDS = {
     EndReason.PROTOCOL_ERROR: (4400, "protocol_error"),
@@ -48,7 +47,7 @@ class Ingest:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._open = 0
+        self._handlers: set[asyncio.Task[Any]] = set()
         self._running: set[asyncio.Task[CallEnded]] = set()
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
@@ -57,23 +56,19 @@ class Ingest:
         if self._services.scorer is None:
             raise ApiError(503, "model_not_loaded", "no model is loaded", retry_after_s=60)
         # Who has not said hello yet holds no place among the calls, but is not free either.
-        if self._open >= 2 * limits.max_calls:
+        if len(self._handlers) >= 2 * limits.max_calls:
             raise ApiError(503, "full", "too many connections are open", retry_after_s=10)
-        self._open += 1
-        try:
+        with registered(self._handlers):
             # No heartbeat: a sender that is gone is noticed by ingest.idle_timeout_s.
             socket = await upgrade(request, max_message_bytes=limits.max_message_bytes, heartbeat_s=None)
             await serve(request, socket, Connection(self._services, socket, self._running).run())
             return socket
-        finally:
-            self._open -= 1
 
     async def stop(self) -> None:
         """End the calls that are going on, with reason ``shutdown``; their connections say so."""
         for task in self._running:
             task.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=STOP_TIMEOUT_S)
+        await finished(self._handlers)
 
 
 class Connection:

@@ -7,6 +7,7 @@ nothing at all was read for ``SEND_TIMEOUT_S``.
 
 import asyncio
 import json
+from typing import Any
 
 import structlog
 from aiohttp import WSMsgType, web
@@ -17,7 +18,7 @@ from fac_stream.errors import SlowSubscriberError
 from fac_stream.events import EVENT_TYPES, Snapshot, encode
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
-from fac_stream.server.sockets import GONE, Close, serve, upgrade
+from fac_stream.server.sockets import GONE, Close, finished, registered, serve, upgrade
 
 log = structlog.get_logger(__name__)
 
@@ -32,16 +33,15 @@ class Live:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._open = 0
+        self._handlers: set[asyncio.Task[Any]] = set()
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """GET /ws/events, with ``?types=a,b`` and ``?call_id=`` as filters."""
         types, call_id = _filters(request.query)
         limits = self._services.config.server
-        if self._open >= limits.max_subscribers:
+        if len(self._handlers) >= limits.max_subscribers:
             raise ApiError(503, "too_many_subscribers", "server.max_subscribers is reached", retry_after_s=10)
-        self._open += 1
-        try:
+        with registered(self._handlers):
             socket = await upgrade(request, max_message_bytes=MAX_MESSAGE_BYTES, heartbeat_s=HEARTBEAT_S)
             with self._services.bus.subscribe(
                 max_events=limits.subscriber_queue, types=types, call_id=call_id
@@ -49,8 +49,11 @@ class Live:
                 subscriber = Subscriber(self._services, socket, subscription, call_id)
                 await serve(request, socket, subscriber.run())
             return socket
-        finally:
-            self._open -= 1
+
+    async def stop(self) -> None:
+        """End every subscription once what waits in it is sent."""
+        self._services.bus.close()
+        await finished(self._handlers)
 
 
 class Subscriber:

@@ -28,7 +28,7 @@ class Services:
     bundle: Bundle | None
     metrics: Metrics
     health: Callable[[], dict[str, Any]]
-    """Plain JSON without secrets; ``status`` is ``ok`` or says what is wrong."""
+    """Plain JSON without secrets; ``status`` is ``ok``, ``degraded`` (serves, but not all of it) or else."""
 
 
 SERVICES = web.AppKey("services", Services)

@@ -1,8 +1,10 @@
 """What both WebSocket endpoints share: the upgrade, and an end that a stuck peer cannot hold up."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -14,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 WRITE_BUFFER_BYTES = 64 * 1024
 CLOSE_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 8.0
+"""For all connections together, of which each may need ``CLOSE_TIMEOUT_S``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,30 @@ async def upgrade(
         timeout=CLOSE_TIMEOUT_S,
     )
     if not socket.can_prepare(request):
-        raise ApiError(426, "not_a_websocket", "this address speaks WebSocket only")
+        raise ApiError(400, "not_a_websocket", "this address speaks WebSocket only")
     await socket.prepare(request)
     if request.transport is not None:
         request.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
     return socket
+
+
+@contextmanager
+def registered(handlers: set[asyncio.Task[Any]]) -> Iterator[None]:
+    """Count the task that handles a connection among ``handlers`` while the block runs."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("connections are handled by tasks")
+    handlers.add(task)
+    try:
+        yield
+    finally:
+        handlers.discard(task)
+
+
+async def finished(handlers: set[asyncio.Task[Any]]) -> None:
+    """Wait for handlers that were told to end; not for ever."""
+    if handlers:
+        await asyncio.wait(handlers, timeout=STOP_TIMEOUT_S)
 
 
 async def serve(request: web.Request, socket: web.WebSocketResponse, run: Awaitable[Close]) -> None:
