@@ -47,8 +47,8 @@ class LogMel(nn.Module):
             loudest = power.amax(dim=(1, 2), keepdim=True).clamp(min=_QUIETEST)
             floor = 10.0 ** (-self.config.top_db / 10.0)
             decibels = 10.0 * torch.log10((power / loudest).clamp(min=floor)) + self.config.top_db
-            centred = decibels - decibels.mean(dim=(1, 2), keepdim=True)
-            deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
+            centred = decibels - _mean(decibels)
+            deviation = _mean(centred.square()).sqrt()
             return (centred / deviation.clamp(min=_LEAST_DEVIATION_DB)).transpose(1, 2).unsqueeze(1)
 
 
@@ -121,6 +121,14 @@ class PowerSpectrum(nn.Module):
         """The first quarter of each frame and the third, windowed: ``[B, frames, n_fft / 4 + 1]`` each."""
         quarter, middle = self.config.n_fft // 4 + 1, self.config.n_fft // 2
         return frames[..., :quarter] * self.near, frames[..., middle : middle + quarter] * self.far
+
+
+def _mean(image: Tensor) -> Tensor:
+    """Mean of ``[B, frames, n_mels]`` over both, ``[B, 1, 1]``.
+
+    In two steps, because ONNX Runtime adds up 25,600 values one by one: the rounding then shifts every logit.
+    """
+    return image.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
 
 
 def _power(cosine: Tensor, sine: Tensor, basis: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fac_model.calibration import Calibration
@@ -25,6 +25,7 @@ def test_fit_recovers_the_likelihood_ratio(share):
 
 
 @given(scale=st.floats(0.01, 100.0), offset=st.floats(-50.0, 50.0))
+@settings(deadline=None)
 def test_fit_does_not_depend_on_the_logits_units(scale, offset):
     """Stretching and shifting the logits before the fit gives the same probabilities."""
     logits, labels = draw(clips=500, share=0.3, distance=0.7, spread=1.0)
@@ -53,6 +54,7 @@ def test_separated_classes_give_a_finite_fit():
 
 
 @given(st.lists(finite, min_size=2, max_size=20), st.floats(1e-3, 1e3), finite)
+@settings(deadline=None)
 def test_probability_keeps_the_order(logits, scale, offset):
     """A higher logit never gets a lower probability; all lie in [0, 1]."""
     probabilities = Calibration(scale, offset).probability(np.sort(np.array(logits)))
