@@ -45,7 +45,7 @@ def _training_history(history: list[dict[str, float]]) -> Figure:
         axes.legend()
     right.plot(epochs, [row["dev_auc"] for row in history], "o--", color=COLOURS["g711"], label="dev, AUC")
     right.set_title("Accuracy and AUC")
-    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.legend()
     return figure
 
@@ -99,7 +99,7 @@ def _confusion_matrix(scored: Mapping[Condition, Scored]) -> Figure:
                 colour = "white" if shares[row, column] > 0.55 else "black"
                 text = f"{table[row, column]}\n{shares[row, column]:.0%}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=14)
-        axes.set(title=NAMES[condition], xlabel="called", ylabel="is")
+        axes.set(title=NAMES[condition], xlabel="called", ylabel="truth")
         axes.set_xticks([0, 1], ["human", "synthetic"])
         axes.set_yticks([0, 1], ["human", "synthetic"], rotation=90, va="center")
         axes.grid(visible=False)
@@ -121,7 +121,7 @@ def _score_distribution(scored: Mapping[Condition, Scored]) -> Figure:
         axes.set(
             title=NAMES[condition], xlabel="score (probability of synthetic)", ylabel="share of the class"
         )
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.legend()
     return figure
 
@@ -141,8 +141,8 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
 
 
 def _percent(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def _png(figure: Figure) -> bytes:
