@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from fac_stream.audio.frames import AudioFormat, Encoding
+from fac_stream.audio.frames import AudioFormat, Encoding, default_legs
 from fac_stream.config import LegName
 from fac_stream.errors import ProtocolError
 
@@ -68,7 +68,7 @@ class Hello(BaseModel):
     @property
     def format(self) -> AudioFormat:
         """How to read the audio; legs that were not named get their usual names."""
-        return AudioFormat(self.sample_rate, self.encoding, tuple(self.legs or usual_legs(self.channels)))
+        return AudioFormat(self.sample_rate, self.encoding, tuple(self.legs or default_legs(self.channels)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +146,6 @@ class PcmStream:
                 "check encoding and channels"
             )
         return End()
-
-
-def usual_legs(channels: int) -> list[str]:
-    """Names for channels that nobody named; of two, telephone systems put the caller first."""
-    return {1: ["mixed"], 2: ["caller", "agent"]}.get(channels) or [f"ch{i + 1}" for i in range(channels)]
 
 
 def _parse(text: str) -> dict[str, Any]:

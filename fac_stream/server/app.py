@@ -21,6 +21,8 @@ from fac_stream.server.tls import server_context
 
 KEEP_ALIVE_S = 75.0
 """An idle connection, also one that never sends a whole request, is closed after this time."""
+LINGER_S = 2.0
+"""How long the rest of a refused body is read, so that its sender gets to read the refusal."""
 STOP_TIMEOUT_S = 10.0
 
 
@@ -72,7 +74,11 @@ async def listen(app: web.Application, server: Server) -> AsyncIterator[str]:
     """
     context = server_context(server.tls)
     runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_TIMEOUT_S
+        app,
+        access_log=None,
+        keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGER_S,
+        shutdown_timeout=STOP_TIMEOUT_S,
     )
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port, ssl_context=context)

@@ -6,6 +6,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from fac_stream.errors import RefusedError, ScorerError
+
 log = structlog.get_logger(__name__)
 
 CODES = {
@@ -49,6 +51,9 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
         return response
+    except (RefusedError, ScorerError) as error:
+        code = "refused" if isinstance(error, RefusedError) else "model_failed"
+        return ApiError(503, code, str(error), retry_after_s=10).response()
     except ConnectionError:
         raise  # the client is gone: nobody to answer
     except Exception:

@@ -13,7 +13,7 @@ from fac_stream.audio.frames import Encoding
 from fac_stream.server import predict
 from fac_stream.server.clip import parse
 from fac_stream.server.failure import ApiError
-from tests.fakes import BlockedScorer, scored_at
+from tests.fakes import BlockedScorer, FailingScorer, scored_at
 from tests.server.serving import serving, voice
 
 UPLOAD = "/api/predict/upload"
@@ -34,7 +34,7 @@ def wav(data, rate=16_000, channels=1):
 def form(data, field="file"):
     """A form as a browser sends it."""
     body = FormData()
-    body.add_field(field, data, filename="clip.wav", content_type="audio/wav")
+    body.add_field(field, io.BytesIO(data), filename="clip.wav", content_type="audio/wav")
     return body
 
 
@@ -207,6 +207,14 @@ async def test_a_client_that_leaves_frees_its_place(tmp_path, monkeypatch):
         assert response.status == 200
 
 
+async def test_a_model_that_fails_is_no_verdict(tmp_path):
+    """503 with a reason, and neither fake nor real."""
+    async with serving(tmp_path, scorer=FailingScorer()) as served:
+        response = await served.http.post(UPLOAD, data=form(wav(voice(0.5, 2))))
+        await refused(response, 503, "model_failed")
+        assert response.headers["Retry-After"]
+
+
 async def test_without_a_model_nothing_is_predicted(tmp_path):
     """503 on both endpoints."""
     async with serving(tmp_path, loaded=False) as served:
@@ -276,7 +284,7 @@ async def test_a_bad_realtime_request_is_refused(tmp_path, body, status, code):
 async def test_a_realtime_request_has_a_size(tmp_path):
     """Beyond 8 MiB of JSON it belongs to the upload."""
     async with serving(tmp_path) as served:
-        response = await served.http.post(REALTIME, json={"audio": "A" * 9_000_000})
+        response = await served.http.post(REALTIME, data=io.BytesIO(b"A" * 9_000_000))
         await refused(response, 413, "too_large")
 
 
