@@ -1,7 +1,7 @@
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fac_stream.audio.codecs import decode, encode
@@ -12,6 +12,7 @@ G711 = [Encoding.MULAW, Encoding.ALAW]
 SAMPLE = st.integers(-32768, 32767)
 
 
+@settings(deadline=None)
 @given(st.lists(SAMPLE, max_size=60))
 def test_16_bit_round_trip_is_exact(values):
     """Every 16-bit sample survives decoding and encoding."""
@@ -19,6 +20,7 @@ def test_16_bit_round_trip_is_exact(values):
     assert encode(decode(data, Encoding.PCM_S16LE, 1), Encoding.PCM_S16LE) == data
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-8.0, 8.0, width=32), max_size=60))
 def test_float_round_trip_is_exact(values):
     """Every float sample within bounds survives decoding and encoding."""
@@ -103,6 +105,7 @@ def test_encoding_clips_rather_than_wraps():
     assert clipped[1] == -1.0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64), st.sampled_from(Encoding), st.integers(1, 8))
 def test_any_bytes_are_decoded_or_refused(data, encoding, channels):
     """Accepted means finite, right shape, bounded; anything else is an AudioError."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fac_stream.audio.media import open_media
-from fac_stream.errors import AudioError, DecodeError
+from fac_stream.errors import AudioError, DecodeError, NoAudioError
 
 RATE = 16_000
 
@@ -114,11 +114,17 @@ def test_what_is_left_of_a_cut_file_is_read():
     assert len(read(mp3[: len(mp3) // 2])) == pytest.approx(2 * 44100, abs=8192)
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 4096, b"not a sound " * 100, b"RIFF", wav(tone(1.0))[:44]])
+@pytest.mark.parametrize("data", [b"", b"\0" * 4096, b"not a sound " * 100, b"RIFF"])
 def test_bytes_without_sound_are_refused_in_words(data):
-    """Empty, foreign and header-only files are DecodeErrors."""
-    with pytest.raises(DecodeError, match="decoded"):
+    """Empty and foreign files are DecodeErrors."""
+    with pytest.raises(DecodeError, match="no format that can be decoded"):
         open_media(io.BytesIO(data))
+
+
+def test_a_header_alone_is_no_sound():
+    """A file that was cut off before its first sample is told apart from a foreign one."""
+    with pytest.raises(NoAudioError, match="empty, cut off or damaged"):
+        open_media(io.BytesIO(wav(tone(1.0))[:44]))
 
 
 def test_a_file_without_sound_track_is_refused():
@@ -129,7 +135,7 @@ def test_a_file_without_sound_track_is_refused():
         stream.width = stream.height = 64
         output.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         output.mux(stream.encode(None))
-    with pytest.raises(DecodeError, match="no sound track"):
+    with pytest.raises(NoAudioError, match="no sound track"):
         open_media(io.BytesIO(file.getvalue()))
 
 

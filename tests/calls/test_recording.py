@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fac_stream.calls.recording import (
@@ -69,6 +69,7 @@ def rows(scores, leg="mixed", hop_s=0.5):
     ]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.none() | st.floats(0.0, 1.0), max_size=30),
     st.lists(st.none() | st.floats(0.0, 1.0), max_size=30),
