@@ -10,15 +10,15 @@ import urllib.request
 import numpy as np
 import pytest
 import soundfile
-from fac_stream.audio.speech import SpeechGate
-from fac_stream.calls.recording import score_recording
-from fac_stream.scoring.backend import open_scorer
 from websockets.asyncio.client import connect
 
 from fac_stream.audio.codecs import encode
 from fac_stream.audio.frames import Encoding
+from fac_stream.audio.speech import SpeechGate
+from fac_stream.calls.recording import score_recording
 from fac_stream.config import Config
 from fac_stream.events import CallDetail
+from fac_stream.scoring.backend import open_scorer
 from tests.running import Receiver, Subscriber, running, s16, speech, stream
 
 pytestmark = [pytest.mark.daemon, pytest.mark.corpus]
@@ -67,7 +67,7 @@ def voices(corpus_clips, offline):
     """
 
     def surest(label, pick):
-        calls = [speech([path], SECONDS) for path in corpus_clips(label, "train", 24, min_s=4.0)]
+        calls = [speech([path], SECONDS) for path in corpus_clips(label, "train", 24, min_s=2.9)]
         return pick(calls, key=lambda samples: offline(samples).fakeness_score or 0.5)
 
     return {"human": surest("real", min), "synthetic": surest("fake", max)}
