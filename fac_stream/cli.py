@@ -34,16 +34,20 @@ app.command(epilog="Example: fac export runs/first/bundle")(training.export)
 app.add_typer(configuration.app, name="config")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fac-stream {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"fac-stream {__version__}")
-        raise typer.Exit
+    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 START_S = 30
 SINK = "fac_sink"
@@ -79,6 +80,15 @@ def pulse_server():
         process.kill()
         process.wait()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def pulse(monkeypatch):
+    """A server that this process and its children find."""
+    with pulse_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
 
 
 def _wait_until_ready(process, environment, log):

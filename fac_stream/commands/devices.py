@@ -24,7 +24,7 @@ def devices(*, as_json: AsJson = False) -> None:
     width = max((len(device.name) for device in known.found), default=0)
     for device in known.found:
         if as_json:
-            typer.echo(json.dumps(asdict(device), ensure_ascii=False))
+            typer.echo(json.dumps(asdict(device)))
             continue
         kind = "monitor" if device.monitor else "input"
         notes = ", ".join(filter(None, [device.description, "default" if device.default else ""]))

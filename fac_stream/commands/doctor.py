@@ -21,7 +21,7 @@ def doctor(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
     for examine in checks(config):
         check = _guarded(examine)
         failed |= check.status == "fail"
-        typer.echo(json.dumps(asdict(check), ensure_ascii=False) if as_json else check.line())
+        typer.echo(json.dumps(asdict(check)) if as_json else check.line())
     if failed:
         raise typer.Exit(1)
 

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,23 +15,9 @@ from fac_stream.commands.options import AsJson, ConfigFile
 from fac_stream.config import load
 
 SUFFIXES = frozenset(
-    {".3gp", ".aac", ".ac3", ".aif", ".aiff", ".alaw", ".amr", ".ape", ".au", ".avi", ".caf"}
+    """.3gp .aac .ac3 .aif .aiff .alaw .amr .ape .au .avi .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2
+    .mp3 .mp4 .mpga .oga .ogg .opus .spx .ulaw .voc .w64 .wav .webm .wma .wv""".split()  # noqa: SIM905 - shorter
 )
-SUFFIXES |= {
-    ".flac",
-    ".g722",
-    ".gsm",
-    ".m4a",
-    ".m4b",
-    ".mka",
-    ".mkv",
-    ".mov",
-    ".mp2",
-    ".mp3",
-    ".mp4",
-    ".mpga",
-}
-SUFFIXES |= {".oga", ".ogg", ".opus", ".spx", ".ulaw", ".voc", ".w64", ".wav", ".webm", ".wma", ".wv"}
 """What is taken from a folder; a file that is named itself is always tried."""
 
 
@@ -55,14 +42,14 @@ def scan(
     if not files:
         typer.echo("fac: no recordings found; name files, or folders that hold some", err=True)
         raise typer.Exit(1)
-    from fac_stream.commands.workers import score_files
+    from fac_stream.commands.workers import in_order, score_file
 
     wanted = min(processes or os.cpu_count() or 1, len(files))
     failed = 0
     with _progress(len(files)) as progress:
-        for result in score_files([str(file) for file in files], settings, wanted):
+        for result in in_order([str(file) for file in files], partial(score_file, config=settings), wanted):
             failed += "error" in result
-            typer.echo(json.dumps(result, ensure_ascii=False) if as_json else line(result))
+            typer.echo(json.dumps(result) if as_json else line(result))
             if progress is not None:
                 progress.advance(progress.task_ids[0])
     if failed:
@@ -91,11 +78,13 @@ def _walk_folder(path: Path) -> Iterator[Path]:
 
 def line(result: dict[str, Any]) -> str:
     """One result as one line for people."""
+    # A file name need not be text; what no terminal can show becomes a question mark.
+    path = result["path"].encode("utf-8", "replace").decode()
     if "error" in result:
-        return f"error    -     -            -       {result['path']}: {result['error']}"
+        return f"error    -     -                    -  {path}: {result['error'].removeprefix(f'{path}: ')}"
     score = "-   " if result["fakeness_score"] is None else f"{result['fakeness_score']:.2f}"
     speech = f"{result['speech_s']:.1f} s"
-    return f"{result['prediction']:<7}  {score}  {result['decision']:<10}  {speech:>8}  {result['path']}"
+    return f"{result['prediction']:<7}  {score}  {result['decision']:<10}  {speech:>8}  {path}"
 
 
 def _progress(total: int) -> AbstractContextManager[Any]:

@@ -3,9 +3,10 @@
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,22 @@ from fac_stream.scoring.base import Scorer
 IN_FLIGHT = 4
 """Files a process; the result of a long file holds back at most so many finished ones."""
 
+LOST = "the process that scored it was killed: out of memory, or a decoder crashed"
+
 Result = dict[str, Any]
+Task = Callable[[str], Result]
 
 
-def score_files(paths: Sequence[str], config: Config, processes: int) -> Iterator[Result]:
-    """One result a file; ``{"path", "error"}`` where it cannot be scored.
+def in_order(paths: Sequence[str], task: Task, processes: int) -> Iterator[Result]:
+    """The results of a task for all files, in their order; one process is this one.
 
     Raises:
-        ScorerError: the model cannot be loaded or failed; no file can be scored.
+        Exception: whatever the task raises.
     """
     if processes == 1:
-        yield from (score_file(path, config) for path in paths)
+        yield from map(task, paths)
         return
-    crew = Crew(config, processes)
+    crew = Crew(task, processes)
     try:
         pending: deque[tuple[str, Future[Result]]] = deque()
         for path in paths:
@@ -48,33 +52,30 @@ def score_files(paths: Sequence[str], config: Config, processes: int) -> Iterato
 class Crew:
     """Worker processes; a file that kills its worker costs that file, and no other."""
 
-    def __init__(self, config: Config, processes: int) -> None:
-        self._config = config
+    def __init__(self, task: Task, processes: int) -> None:
+        self._task = task
         self._processes = processes
-        self._pool = self._hire(processes)
+        self._pool = _hire(processes)
 
     def submit(self, path: str) -> Future[Result]:
         """Hand a file to the next free worker."""
         try:
-            return self._pool.submit(score_file, path, self._config)
+            return self._pool.submit(self._task, path)
         except BrokenProcessPool:
-            self._pool = self._hire(self._processes)
-            return self._pool.submit(score_file, path, self._config)
+            self._pool = _hire(self._processes)
+            return self._pool.submit(self._task, path)
 
     def result(self, path: str, future: Future[Result]) -> Result:
         """Wait for a file; one that was lost with a worker is tried again alone, as others died with it."""
-        try:
+        with suppress(BrokenProcessPool):
             return future.result()
+        alone = _hire(1)
+        try:
+            return alone.submit(self._task, path).result()
         except BrokenProcessPool:
-            pass
-        with self._hire(1) as alone:
-            try:
-                return alone.submit(score_file, path, self._config).result()
-            except BrokenProcessPool:
-                return {
-                    "path": path,
-                    "error": "the process that scored it was killed: no memory, or a broken decoder",
-                }
+            return {"path": path, "error": LOST}
+        finally:
+            alone.shutdown(wait=False)
 
     def dismiss(self) -> None:
         """End all workers now, whatever they do."""
@@ -82,18 +83,23 @@ class Crew:
         for process in multiprocessing.active_children():
             process.terminate()
 
-    def _hire(self, processes: int) -> ProcessPoolExecutor:
-        # Spawned, as threads of ONNX Runtime do not survive a fork; Ctrl-C is the parent's business.
-        return ProcessPoolExecutor(
-            processes,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=signal.signal,
-            initargs=(signal.SIGINT, signal.SIG_IGN),
-        )
+
+def _hire(processes: int) -> ProcessPoolExecutor:
+    # Spawned, as threads of ONNX Runtime do not survive a fork; Ctrl-C is the parent's business.
+    return ProcessPoolExecutor(
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
 
 
 def score_file(path: str, config: Config) -> Result:
-    """Score one file in this process, with the scorer that the first file opened."""
+    """Score one recording with the scorer that this process opened for its first one.
+
+    Raises:
+        ScorerError: the model cannot be loaded or failed; no file can be scored.
+    """
     scorer, gate = _judges(config.model, config.speech)
     try:
         return {"path": path, **score_recording(Path(path), scorer, gate, config).to_dict()}

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +16,16 @@ from fac_stream.errors import SourceError
 from fac_stream.sources import microphone
 from fac_stream.sources.devices import Device, Devices, list_devices
 from fac_stream.sources.microphone import STDERR, STDOUT, MicrophoneSource, Recorder
-from tests.pulse import MICROPHONE, RATE, SINK, pulse_server
+from tests.pulse import MICROPHONE, RATE, SINK
 
 FORMAT = AudioFormat(8000, Encoding.PCM_S16LE, ("mixed",))
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    """``run(coroutine)`` in either loop: children are not handled alike by Python's and the daemon's."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner.run
 
 
 class Taken:
@@ -132,14 +140,14 @@ async def collect(source, count=None):
 WRITE = "import sys; sys.stdout.buffer.write(bytes(range(200)) * 8); sys.stdout.flush(); "
 
 
-async def test_what_the_program_writes_is_the_sound(record):
+def test_what_the_program_writes_is_the_sound(run, record):
     """Bytes go through unchanged, at the device's rate and on the configured leg."""
     source = record(sys.executable, "-c", WRITE + "sys.stdin.read()")
 
     assert source.format == AudioFormat(8000, Encoding.PCM_S16LE, ("agent",))
     assert source.metadata == {"device": "mic"}
     with pytest.raises(SourceError):
-        await collect(source)
+        run(collect(source))
 
 
 @pytest.mark.parametrize(
@@ -150,27 +158,27 @@ async def test_what_the_program_writes_is_the_sound(record):
         ("pass", "'mic' cannot be recorded: the recording program ended"),
     ],
 )
-async def test_a_program_that_ends_is_a_lost_device(record, code, message):
+def test_a_program_that_ends_is_a_lost_device(run, record, code, message):
     """Microphones do not end by themselves; the reason is what the program said last."""
     with pytest.raises(SourceError, match=message):
-        await collect(record(sys.executable, "-c", code))
+        run(collect(record(sys.executable, "-c", code)))
 
 
-async def test_a_silent_program_is_a_lost_device(record, monkeypatch):
+def test_a_silent_program_is_a_lost_device(run, record, monkeypatch):
     """A device that sends nothing at all hangs; silence would be samples of value zero."""
     monkeypatch.setattr(microphone, "STALL_S", 0.2)
 
     with pytest.raises(SourceError, match=r"no sound came from 'mic' for 0\.2 s"):
-        await collect(record(sys.executable, "-c", "import time; time.sleep(60)"))
+        run(collect(record(sys.executable, "-c", "import time; time.sleep(60)")))
 
 
-async def test_a_program_that_cannot_be_started_is_told(record):
+def test_a_program_that_cannot_be_started_is_told(run, record):
     """The message names the program."""
     with pytest.raises(SourceError, match="cannot start 'no-such-program' to record 'mic'"):
-        await collect(record("no-such-program"))
+        run(collect(record("no-such-program")))
 
 
-async def test_leaving_ends_the_program(record, monkeypatch):
+def test_leaving_ends_the_program(run, record, monkeypatch):
     """Nothing records after the call, not even a program that ignores being asked."""
     ended = []
     lost = Recorder.connection_lost
@@ -182,17 +190,8 @@ async def test_leaving_ends_the_program(record, monkeypatch):
     monkeypatch.setattr(Recorder, "connection_lost", connection_lost)
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WRITE + "time.sleep(600)"
 
-    assert await collect(record(sys.executable, "-c", code), 800) == bytes(range(200)) * 8
+    assert run(collect(record(sys.executable, "-c", code), 800)) == bytes(range(200)) * 8
     assert len(ended) == 1
-
-
-@pytest.fixture
-def pulse(monkeypatch):
-    """A PulseAudio server in which this process's programs live."""
-    with pulse_server() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 def tone(hertz, seconds=120):
@@ -218,17 +217,17 @@ async def heard(source, hertz):
 
 
 @pytest.mark.audio_device
-async def test_the_monitor_of_a_sink_is_recorded(pulse):
+def test_the_monitor_of_a_sink_is_recorded(run, pulse):
     """What the speakers play can be listened to: the other side of a softphone's call."""
     with pulse.playing(tone(1234)):
         source = MicrophoneSource(config.MicrophoneSource(type="microphone", device=f"{SINK}.monitor"))
         assert source.device.monitor
         assert source.format.sample_rate == RATE
-        await heard(source, 1234)
+        run(heard(source, 1234))
 
 
 @pytest.mark.audio_device
-async def test_portaudio_records_as_well(pulse, monkeypatch):
+def test_portaudio_records_as_well(run, pulse, monkeypatch):
     """The PortAudio program hears the same monitor through ALSA's pulse plugin."""
     monkeypatch.setenv("PULSE_SOURCE", f"{SINK}.monitor")
     names = [device.name for device in list_devices().found]
@@ -237,27 +236,30 @@ async def test_portaudio_records_as_well(pulse, monkeypatch):
     with pulse.playing(tone(777)):
         source = MicrophoneSource(config.MicrophoneSource(type="microphone", device="pulse, ALSA"))
         assert source.device.backend == "portaudio"
-        await heard(source, 777)
+        run(heard(source, 777))
 
 
 @pytest.mark.audio_device
-async def test_the_default_is_the_microphone_and_its_silence_is_sound(pulse):
+def test_the_default_is_the_microphone_and_its_silence_is_sound(run, pulse):
     """The default source may be a monitor; the microphone is taken, and digital silence is samples."""
     source = MicrophoneSource(config.MicrophoneSource(type="microphone"))
 
     assert source.device.name == MICROPHONE
     assert source.device.description == "Silent microphone"
-    assert set(await collect(source, RATE // 4)) == {0}
+    assert set(run(collect(source, RATE // 4))) == {0}
 
 
 @pytest.mark.audio_device
-async def test_a_server_that_dies_is_a_lost_device(pulse):
+def test_a_server_that_dies_is_a_lost_device(run, pulse):
     """The daemon hears of it and can try again."""
     source = MicrophoneSource(config.MicrophoneSource(type="microphone", device=f"{SINK}.monitor"))
 
-    async with asyncio.timeout(60), aclosing(source.frames()) as frames:
-        await anext(frames)
-        pulse.process.kill()
-        with pytest.raises(SourceError, match=SINK):
+    async def record_until_lost():
+        async with asyncio.timeout(60), aclosing(source.frames()) as frames:
+            await anext(frames)
+            pulse.process.kill()
             async for _ in frames:
                 pass
+
+    with pytest.raises(SourceError, match=SINK):
+        run(record_until_lost())

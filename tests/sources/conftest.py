@@ -1,0 +1,1 @@
+from tests.pulse import pulse  # noqa: F401 - a fixture
