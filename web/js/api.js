@@ -2,21 +2,11 @@
 
 const KEY = "fac.token";
 const DEADLINE_MS = 10_000;
-let askForToken = () => Promise.reject(new ApiError(401, "unauthorised", "The daemon asks for a token."));
+let askForToken;
 
-/** The view that asks for the token; it resolves once there is a new one. */
+/** The view that asks for the token; its promise resolves once there is a new one. */
 export function onLocked(ask) {
   askForToken = ask;
-}
-
-/** What the daemon, or the way to it, refused. */
-export class ApiError extends Error {
-  /** @param {number} status 0 where there was no answer @param {string} code @param {string} message */
-  constructor(status, code, message) {
-    super(message);
-    this.status = status;
-    this.code = code;
-  }
 }
 
 /** Relative to the page, so that the dashboard also works below a path of a proxy. */
@@ -26,7 +16,6 @@ export function setToken(token) {
   sessionStorage.setItem(KEY, token);
 }
 
-/** @returns {Record<string, string>} */
 export function authorisation() {
   const token = sessionStorage.getItem(KEY);
   return token ? { Authorization: `Bearer ${token}` } : {};
@@ -43,34 +32,27 @@ export function openSocket(path) {
   return new WebSocket(url, ["fac.v1", `fac.token.${name}`]);
 }
 
-/** @returns {ApiError} the daemon's `{"error": {"code", "message"}}`, or what can be said without it */
+/** The daemon's `{"error": {"code", "message"}}`, or what can be said without it; status 0: no answer. */
 export function refusal(status, body) {
   try {
-    const { code, message } = JSON.parse(body).error;
-    return new ApiError(status, String(code), String(message));
+    return new Error(JSON.parse(body).error.message);
   } catch {
-    return new ApiError(status, "http", status ? `The daemon answered ${status}.` : "The daemon cannot be reached.");
+    return new Error(status ? `The daemon answered ${status}.` : "The daemon cannot be reached.");
   }
 }
 
-/**
- * GET; asks for the token when the daemon does. A 503 with a body of JSON is an answer too (no model loaded).
- * @param {string} path
- * @returns {Promise<Response>}
- */
-export async function get(path) {
+/** GET; asks for the token when the daemon does. `accepted` is a further status that is an answer. */
+export async function get(path, accepted = 200) {
   for (;;) {
-    let response;
-    try {
-      response = await fetch(address(path), { headers: authorisation(), signal: AbortSignal.timeout(DEADLINE_MS) });
-    } catch {
-      throw refusal(0, "");
-    }
+    const asked = { headers: authorisation(), signal: AbortSignal.timeout(DEADLINE_MS) };
+    const response = await fetch(address(path), asked).catch(() => Promise.reject(refusal(0, "")));
     if (response.status === 401) await askForToken();
-    else if (response.ok) return response;
-    else throw Object.assign(refusal(response.status, await response.clone().text()), { response });
+    else if (response.ok || response.status === accepted) return response;
+    else throw refusal(response.status, await response.text());
   }
 }
 
-/** @param {string} path @returns {Promise<any>} */
 export const getJson = async (path) => (await get(path)).json();
+
+/** The predecessor's status. Also the way to find out, before a socket or an upload, whether a token is needed. */
+export const getModel = async () => (await get("api/model/status", 503)).json();

@@ -1,10 +1,10 @@
 // A timeline of one leg on a canvas: the score of each window, the smoothed score, thresholds, a lane of decisions.
 //
-//   100% ┤- - - - - - - - - - - - - raise
+//   100% ┤- - - - - - - - - - - - - raise_at
 //        │        ╭──────╮    ╭─●
-//    50% ┤- - - -╱- - - - ╲  ╱- - - clear      holes: no speech
+//    50% ┤- - - -╱- - - - ╲  ╱- - - clear_at      holes: no speech
 //        │  ────╯          ╰╯
-//     0% ┤[ human  ][ synthetic     ]          the lane
+//     0% ┤[ human  ][ synthetic     ]             the lane
 //        0:00      0:10       0:20
 
 import { clock, percent } from "./dom.js";
@@ -17,45 +17,34 @@ const RIGHT = 10;
 const TOP = 8;
 const LANE = 16;
 const AXIS = 18;
-const STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 const SHORTEST_S = 30;
-let palette = null;
+const STEPS_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 const charts = new Set();
+let palette = null;
 
 onTheme(() => {
   palette = null;
-  for (const chart of charts) redraw(chart.draw);
+  for (const chart of charts) chart.update();
 });
 
 function colours() {
-  const names = ["ink", "muted", "line", "surface", "accent", ...DECISIONS];
-  palette ??= { ...Object.fromEntries(names.map((name) => [name, colour(name)])), font: getComputedStyle(document.body).fontFamily };
-  return palette;
+  const tokens = ["ink", "muted", "line", "surface", "accent", ...DECISIONS];
+  return (palette ??= Object.fromEntries(tokens.map((token) => [token, colour(token)])));
 }
 
 export class Chart {
   #pointer = null;
+  #visible = true;
 
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {() => import("./track.js").Track} track
-   * @param {() => {raiseAt: number, clearAt: number} | null} limits
-   * @param {{spanS?: number, lane?: boolean}} options the last `spanS` seconds, or all of it; whether decisions are known
-   */
+  /** `limits()` has raise_at and clear_at; `spanS`: the last seconds only; `lane`: whether there are decisions. */
   constructor(canvas, track, limits, { spanS = Infinity, lane = true } = {}) {
-    this.context = canvas.getContext("2d");
-    this.canvas = canvas;
-    this.track = track;
-    this.limits = limits;
-    this.spanS = spanS;
-    this.lane = lane;
-    this.visible = true;
-    this.resized = new ResizeObserver(() => redraw(this.draw));
-    this.seen = new IntersectionObserver(([entry]) => {
-      this.visible = entry.isIntersecting;
-      redraw(this.draw);
-    });
+    Object.assign(this, { canvas, track, limits, spanS, lane, context: canvas.getContext("2d") });
+    this.resized = new ResizeObserver(() => this.update());
     this.resized.observe(canvas);
+    this.seen = new IntersectionObserver((entries) => {
+      this.#visible = entries.at(-1).isIntersecting;
+      this.update();
+    });
     this.seen.observe(canvas);
     canvas.addEventListener("pointermove", (event) => this.#point(event.offsetX));
     canvas.addEventListener("pointerleave", () => this.#point(null));
@@ -63,7 +52,7 @@ export class Chart {
   }
 
   update() {
-    redraw(this.draw);
+    redraw(this.#draw);
   }
 
   close() {
@@ -74,197 +63,178 @@ export class Chart {
 
   #point(x) {
     this.#pointer = x;
-    redraw(this.draw);
+    this.update();
   }
 
-  draw = () => {
+  #draw = () => {
     const { canvas, context: g } = this;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!this.visible || !width || !height) return;
-    const ratio = window.devicePixelRatio;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
+    const { clientWidth: width, clientHeight: height } = canvas;
+    if (!this.#visible || !width || !height) return;
+    const ratio = devicePixelRatio;
+    const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+    if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
     g.setTransform(ratio, 0, 0, ratio, 0, 0);
     g.clearRect(0, 0, width, height);
-    g.font = `11px ${colours().font}`;
+    g.font = `11px ${getComputedStyle(canvas).fontFamily}`;
+    g.textBaseline = "middle";
     const view = this.#view(width, height);
-    this.#grid(view);
-    this.#limits(view);
-    if (this.lane) this.#lane(view);
-    this.#windows(view);
-    this.#curve(view);
-    this.#readout(view);
+    this.#drawGrid(view);
+    this.#drawLimits(view);
+    if (this.lane) this.#drawLane(view);
+    this.#drawScores(view);
+    this.#drawReadout(view);
   };
 
+  /** What is seen, and where: the scales, the first point, and how far apart two points may be and still be joined. */
   #view(width, height) {
-    const track = this.track();
+    const { track } = this;
     const end = Math.max(track.last, SHORTEST_S);
-    const start = this.spanS === Infinity ? 0 : Math.max(0, end - this.spanS);
+    const start = Math.max(0, end - this.spanS);
+    const right = width - RIGHT;
     const bottom = height - AXIS - (this.lane ? LANE + 4 : 0);
-    const scale = (width - LEFT - RIGHT) / (end - start);
     const first = Math.max(0, track.from(start) - 1);
-    // Thinned histories are far apart by nature: a hole is what is far apart compared with its neighbours.
-    const shown = track.length - first;
-    const hole = shown > 1 ? Math.max(2.1, (4 * (track.last - track.t[first])) / (shown - 1)) : Infinity;
-    return {
-      track, start, end, first, hole, width, bottom,
-      x: (s) => LEFT + (s - start) * scale,
-      y: (p) => bottom - p * (bottom - TOP),
-    };
+    // A thinned history is far apart by nature: a hole is what is far apart compared with the rest.
+    const apart = (track.last - track.t[first]) / (track.length - first - 1);
+    const x = (s) => LEFT + ((s - start) / (end - start)) * (right - LEFT);
+    const y = (p) => bottom - p * (bottom - TOP);
+    return { track, start, end, first, hole: Math.max(2.1, 4 * apart), right, bottom, height, x, y };
   }
 
-  #grid({ x, y, start, end, bottom, width }) {
+  #drawGrid({ x, y, start, end, right, height }) {
     const { context: g } = this;
-    const c = colours();
-    g.strokeStyle = c.line;
-    g.fillStyle = c.muted;
-    g.lineWidth = 1;
-    g.textBaseline = "middle";
+    g.fillStyle = colours().muted;
     g.textAlign = "right";
     for (const p of [0, 0.5, 1]) {
-      line(g, LEFT, y(p), width - RIGHT, y(p));
+      line(g, colours().line, LEFT, y(p), right, y(p));
       g.fillText(percent(p), LEFT - 6, y(p));
     }
-    const room = (width - LEFT - RIGHT) / 64;
-    const step = STEPS.find((s) => (end - start) / s <= room) ?? STEPS[STEPS.length - 1];
+    const step = STEPS_S.find((s) => (end - start) / s <= (right - LEFT) / 64) ?? STEPS_S.at(-1);
     g.textAlign = "center";
-    const foot = bottom + (this.lane ? LANE + 4 : 0) + AXIS / 2 + 3;
-    for (let s = Math.ceil(start / step) * step; s <= end; s += step) {
-      if (x(s) < width - RIGHT - 8) g.fillText(clock(s), Math.max(x(s), LEFT + 8), foot);
+    for (let s = Math.ceil(start / step) * step; x(s) < right - 8; s += step) {
+      g.fillText(clock(s), Math.max(x(s), LEFT + 8), height - AXIS / 2 + 2);
     }
   }
 
-  #limits({ x, y, start, end }) {
+  #drawLimits({ y, right }) {
     const limits = this.limits();
     if (!limits) return;
     const { context: g } = this;
-    const c = colours();
     g.globalAlpha = 0.07;
-    g.fillStyle = c.synthetic;
-    g.fillRect(x(start), y(1), x(end) - x(start), y(limits.raiseAt) - y(1));
+    g.fillStyle = colours().synthetic;
+    g.fillRect(LEFT, y(1), right - LEFT, y(limits.raise_at) - y(1));
     g.globalAlpha = 1;
     g.setLineDash([3, 4]);
-    for (const [p, stroke] of [[limits.raiseAt, c.synthetic], [limits.clearAt, c.human]]) {
-      g.strokeStyle = stroke;
-      line(g, x(start), y(p), x(end), y(p));
-    }
+    line(g, colours().synthetic, LEFT, y(limits.raise_at), right, y(limits.raise_at));
+    line(g, colours().human, LEFT, y(limits.clear_at), right, y(limits.clear_at));
     g.setLineDash([]);
   }
 
   /** Decisions as words in bands: colour is never alone. */
-  #lane({ track, first, x, start, bottom }) {
+  #drawLane({ track, first, x, start, bottom }) {
     const { context: g } = this;
-    const c = colours();
     g.textAlign = "left";
     for (let i = first; i < track.length; ) {
-      const decision = DECISIONS[track.decision[i]];
       const from = i;
       while (i < track.length && track.decision[i] === track.decision[from]) i++;
-      const left = x(Math.max(start, from ? track.t[from - 1] : Math.max(0, track.t[0] - 2)));
-      const right = x(track.t[i - 1]);
-      g.globalAlpha = 0.18;
-      g.fillStyle = c[decision];
-      g.beginPath();
-      g.roundRect(left, bottom + 4, Math.max(1, right - left - 1), LANE, 3);
-      g.fill();
-      g.globalAlpha = 1;
+      const decision = DECISIONS[track.decision[from]];
+      const left = x(Math.max(start, track.t[from - 1] ?? track.t[0] - 2));
+      const wide = x(track.t[i - 1]) - left;
       const word = decision === "unknown" ? "listening" : decision;
-      if (g.measureText(word).width + 10 < right - left) g.fillText(word, left + 5, bottom + 5 + LANE / 2);
+      g.globalAlpha = 0.18;
+      box(g, colours()[decision], left, bottom + 4, Math.max(1, wide - 1), LANE);
+      g.globalAlpha = 1;
+      if (g.measureText(word).width + 10 < wide) g.fillText(word, left + 5, bottom + 5 + LANE / 2);
     }
   }
 
-  #windows({ track, first, x, y, start }) {
-    const { context: g } = this;
-    g.fillStyle = colours().muted;
-    for (let i = first; i < track.length; i++) {
-      if (track.t[i] >= start && !Number.isNaN(track.score[i])) g.fillRect(x(track.t[i]) - 1.25, y(track.score[i]) - 1.25, 2.5, 2.5);
-    }
-  }
-
-  /** The line that decides: smoothed where there is a rule, else the windows themselves; in the decision's colour. */
-  #curve({ track, first, x, y, start, hole, bottom }) {
-    const { context: g } = this;
-    const c = colours();
-    const values = this.lane ? track.smoothed : track.score;
+  /** Dots are windows; the line is what decides: smoothed where there is a rule, else the windows themselves. */
+  #drawScores({ track, first, x, y, start, hole, bottom }) {
+    const { context: g, lane } = this;
+    const values = lane ? track.smoothed : track.score;
     g.save();
     g.beginPath();
     g.rect(LEFT, 0, this.canvas.clientWidth, bottom + 1);
     g.clip();
-    g.lineWidth = 2;
-    g.lineJoin = "round";
-    for (const run of runs(track, first, hole, values, this.lane)) {
+    g.fillStyle = colours().muted;
+    for (let i = track.from(start); i < track.length; i++) {
+      g.fillRect(x(track.t[i]) - 1.25, y(track.score[i]) - 1.25, 2.5, 2.5);
+    }
+    for (const run of runs(track, first, hole, values, lane)) {
+      const end = run.at(-1);
+      const stroke = lane ? colours()[DECISIONS[track.decision[end]]] : colours().accent;
       const points = run.map((i) => [x(track.t[i]), y(values[i])]);
-      const end = run[run.length - 1];
-      stretch(g, this.lane ? c[DECISIONS[track.decision[end]]] : c.accent, points, bottom, end === track.length - 1);
+      stretch(g, stroke, points, bottom, end === track.length - 1);
     }
     g.restore();
   }
 
-  #readout({ track, x, y, start, end, width, bottom }) {
+  #drawReadout({ track, x, y, start, end, right, bottom }) {
     if (this.#pointer === null || !track.length) return;
     const { context: g } = this;
-    const c = colours();
-    const at = start + ((this.#pointer - LEFT) / (width - LEFT - RIGHT)) * (end - start);
-    const after = Math.min(track.from(at), track.length - 1);
-    const i = after > 0 && at - track.t[after - 1] < track.t[after] - at ? after - 1 : after;
-    const point = track.at(i);
-    g.strokeStyle = c.muted;
-    line(g, x(point.end_s), y(1), x(point.end_s), bottom);
-    const said = point.score === null ? "no score" : `window ${percent(point.score)}`;
-    const text = [clock(point.end_s), said, ...(this.lane && Number.isFinite(point.smoothed) ? [`smoothed ${percent(point.smoothed)}`] : [])].join(" · ");
-    const wide = g.measureText(text).width + 14;
-    const left = Math.min(Math.max(x(point.end_s) + 8, LEFT), width - RIGHT - wide);
-    g.fillStyle = c.ink;
-    g.beginPath();
-    g.roundRect(left, TOP, wide, 20, 4);
-    g.fill();
-    g.fillStyle = c.surface;
+    const at = start + ((this.#pointer - LEFT) / (right - LEFT)) * (end - start);
+    const { end_s, score, smoothed } = track.at(Math.min(track.from(at), track.length - 1));
+    const words = [clock(end_s), score === null ? "no score" : `window ${percent(score)}`];
+    if (this.lane && smoothed !== null) words.push(`smoothed ${percent(smoothed)}`);
+    const wide = g.measureText(words.join(" · ")).width + 14;
+    const left = Math.min(Math.max(x(end_s) + 8, LEFT), right - wide);
+    line(g, colours().muted, x(end_s), y(1), x(end_s), bottom);
+    box(g, colours().ink, left, TOP, wide, 20);
+    g.fillStyle = colours().surface;
     g.textAlign = "left";
-    g.fillText(text, left + 7, TOP + 10.5);
+    g.fillText(words.join(" · "), left + 7, TOP + 10.5);
   }
 }
-function line(g, x1, y1, x2, y2) {
+
+/** Indices of points that one line joins: up to a hole, or to a change of decision, which both lines share. */
+function* runs(track, first, hole, values, lane) {
+  let run = [];
+  for (let i = first; i < track.length; i++) {
+    const silent = Number.isNaN(track.score[i]) || Number.isNaN(values[i]);
+    const before = run.at(-1);
+    if (run.length && (silent || track.t[i] - track.t[before] > hole)) {
+      yield run;
+      run = [];
+    } else if (run.length > 1 && lane && track.decision[i] !== track.decision[before]) {
+      yield run;
+      run = [before];
+    }
+    if (!silent) run.push(i);
+  }
+  if (run.length) yield run;
+}
+
+/** One run of the curve, the tint below it, and a dot where it is the newest or stands alone. */
+function stretch(g, stroke, points, floor, newest) {
+  const end = points.at(-1);
+  g.fillStyle = g.strokeStyle = stroke;
+  g.lineWidth = 2;
+  g.lineJoin = "round";
+  g.beginPath();
+  for (const point of points) g.lineTo(...point);
+  g.stroke();
+  g.lineTo(end[0], floor);
+  g.lineTo(points[0][0], floor);
+  g.globalAlpha = 0.1;
+  g.fill();
+  g.globalAlpha = 1;
+  if (!newest && points.length > 1) return;
+  g.beginPath();
+  g.arc(...end, newest ? 3.5 : 1.5, 0, 2 * Math.PI);
+  g.fill();
+}
+
+function line(g, stroke, x1, y1, x2, y2) {
+  g.strokeStyle = stroke;
+  g.lineWidth = 1;
   g.beginPath();
   g.moveTo(x1, y1);
   g.lineTo(x2, y2);
   g.stroke();
 }
 
-/** Indices of the points that one line joins: up to a hole, or to a change of decision, which both lines share. */
-function* runs(track, first, hole, values, lane) {
-  let run = [];
-  for (let i = first; i < track.length; i++) {
-    const before = run[run.length - 1];
-    if (run.length && (Number.isNaN(track.score[i]) || track.t[i] - track.t[before] > hole)) {
-      yield run;
-      run = [];
-    }
-    if (Number.isNaN(track.score[i]) || Number.isNaN(values[i])) continue;
-    if (run.length > 1 && lane && track.decision[i] !== track.decision[before]) {
-      yield run;
-      run = [before];
-    }
-    run.push(i);
-  }
-  if (run.length) yield run;
-}
-
-/** One run of the curve, the tint below it and, at the end of the track, a dot. */
-function stretch(g, stroke, points, floor, last) {
-  const [left, right] = [points[0], points[points.length - 1]];
-  g.fillStyle = g.strokeStyle = stroke;
+function box(g, fill, x, y, width, height) {
+  g.fillStyle = fill;
   g.beginPath();
-  for (const point of points) g.lineTo(...point);
-  g.stroke();
-  g.lineTo(right[0], floor);
-  g.lineTo(left[0], floor);
-  g.globalAlpha = 0.1;
-  g.fill();
-  g.globalAlpha = 1;
-  if (!last && points.length > 1) return;
-  g.beginPath();
-  g.arc(...right, last ? 3.5 : 1.5, 0, 2 * Math.PI);
+  g.roundRect(x, y, width, height, 4);
   g.fill();
 }

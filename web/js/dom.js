@@ -2,15 +2,10 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @param {string} id @returns {any} the element with this id, which index.html promises to hold */
+/** An element that index.html promises to hold. */
 export const $ = (id) => document.getElementById(id);
 
-/**
- * @param {string} tag
- * @param {Record<string, any>} properties set as properties where the element has them, as attributes otherwise
- * @param {...(Node | string)} children
- * @returns {any}
- */
+/** A new element; what it knows as a property is set as one, the rest as attributes. */
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -21,7 +16,7 @@ export function el(tag, properties = {}, ...children) {
   return node;
 }
 
-/** @param {string} name of a symbol in index.html */
+/** One of the symbols in index.html. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
@@ -32,46 +27,33 @@ export function icon(name) {
   return svg;
 }
 
-/**
- * A copy of a template, and its parts by their `data-ref`.
- * @param {string} id
- * @returns {{fragment: DocumentFragment, root: any, refs: Record<string, any>}}
- */
+/** A copy of a template: its first element, and its parts by their `data-ref`. */
 export function stamp(id) {
   const fragment = $(id).content.cloneNode(true);
-  const refs = Object.fromEntries([...fragment.querySelectorAll("[data-ref]")].map((n) => [n.dataset.ref, n]));
+  const refs = Object.fromEntries([...fragment.querySelectorAll("[data-ref]")].map((node) => [node.dataset.ref, node]));
   return { fragment, root: fragment.firstElementChild, refs };
 }
 
-/** Term and description pairs for a `<dl>`; pairs without a value are left out. */
+/** Term and description for a `<dl>`; those without a value are left out. */
 export function pairs(entries) {
-  return entries
-    .filter(([, value]) => value !== null && value !== undefined && value !== "")
-    .map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value)));
+  const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return known.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value)));
 }
 
-/** @param {number | null | undefined} p @returns {string} a probability as whole percent; a dash where there is none */
+/** A probability in whole percent; a dash where there is none. */
 export const percent = (p) => (Number.isFinite(p) ? `${Math.round(p * 100)}%` : "–");
 
-/** @param {number} seconds @returns {string} m:ss, or h:mm:ss */
+/** Seconds as m:ss or h:mm:ss. */
 export function clock(seconds) {
   const s = Math.max(0, Math.floor(seconds));
-  const tail = `${String(Math.floor(s / 60) % 60).padStart(s < 3600 ? 1 : 2, "0")}:${String(s % 60).padStart(2, "0")}`;
-  return s < 3600 ? tail : `${Math.floor(s / 3600)}:${tail}`;
+  const [h, m] = [Math.floor(s / 3600), Math.floor(s / 60) % 60];
+  return [...(h ? [h, String(m).padStart(2, "0")] : [m]), String(s % 60).padStart(2, "0")].join(":");
 }
 
-/** @param {number} value @param {number} digits @returns {string} with a true minus sign */
+/** With a true minus sign. */
 export const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
 
-/** @param {string | number | Date} when @returns {string} the reader's own time of day */
-export const timeOfDay = (when) => new Date(when).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-
-/**
- * At most one call in `ms`; the last one is never lost.
- * @template {any[]} A
- * @param {(...args: A) => void} fn
- * @param {number} ms
- */
+/** At most one call in `ms`; the last one is never lost. */
 export function throttle(fn, ms) {
   let timer = 0;
   let last = -Infinity;
@@ -83,6 +65,6 @@ export function throttle(fn, ms) {
   };
   return (...args) => {
     latest = args;
-    if (!timer) timer = window.setTimeout(run, Math.max(0, last + ms - Date.now()));
+    timer ||= setTimeout(run, Math.max(0, last + ms - Date.now()));
   };
 }

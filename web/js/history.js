@@ -5,7 +5,7 @@ import { callFrom, legOf } from "./store.js";
 
 /** Fill the tracks of one call from the daemon. A call it has forgotten keeps what we saw. */
 export async function loadTimeline(store, call) {
-  const detail = await getJson(`api/calls/${encodeURIComponent(call.id)}`).catch(() => null);
+  const detail = await getJson(`api/calls/${encodeURIComponent(call.call_id)}`).catch(() => null);
   if (!detail) return;
   for (const [name, points] of Object.entries(detail.timeline)) legOf(call, name).track.backfill(points);
   store.emit("call", call);
@@ -13,8 +13,9 @@ export async function loadTimeline(store, call) {
 
 /** After every (re)connection: the live calls one after the other, so that a hundred of them are no burst. */
 export async function catchUp(store) {
-  const calls = (await getJson("api/calls").catch(() => null))?.calls ?? [];
+  const begun = [...store.live.values()].filter((call) => [...call.legs.values()].some((leg) => leg.windows));
+  const { calls } = await getJson("api/calls").catch(() => ({ calls: [] }));
   for (const summary of calls) if (summary.ended_at) store.remember(callFrom(summary));
-  store.emit("history");
-  for (const call of [...store.live.values()]) await loadTimeline(store, call);
+  store.emit("ended");
+  for (const call of begun) await loadTimeline(store, call);
 }

@@ -9,27 +9,25 @@ import { mountAlerts } from "./views/alerts.js";
 import { mountCalls } from "./views/calls.js";
 import { mountMicrophone } from "./views/microphone.js";
 import { mountPlots } from "./views/plots.js";
-import { loadModel, mountStatus, mountUnlock } from "./views/status.js";
+import { loadModel, mountStatus, mountUnlock, showPhase } from "./views/status.js";
 import { mountUpload } from "./views/upload.js";
 
 const store = new Store();
-
 mountTheme();
 mountUnlock();
-const status = mountStatus(store);
+mountStatus(store);
 mountCalls(store, (call) => loadTimeline(store, call));
 mountAlerts(store);
 mountUpload(store);
 mountMicrophone();
 mountPlots();
 
-const socket = new EventSocket({
+new EventSocket({
   open: () => openSocket("ws/events"),
   probe: loadModel,
-  onPhase: (phase, words) => status.show(phase, words, socket.retryInS),
+  onPhase: showPhase,
   onEvent(event, fresh) {
     store.apply(event);
     if (fresh) catchUp(store);
   },
-});
-socket.start();
+}).start();

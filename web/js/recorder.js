@@ -1,12 +1,13 @@
 // This browser's microphone as a call: getUserMedia → audio worklet → 16-bit PCM → /ws/ingest.
 
-import { address, get, openSocket } from "./api.js";
+import { address, getModel, openSocket } from "./api.js";
 
 const READY_MS = 10_000;
 const GOODBYE_MS = 5_000;
 const BEHIND_S = 5;
+const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
 
-/** What the browser says of a microphone that it does not give, in words that say what to do. @type {Record<string, string>} */
+/** Why the browser gives no microphone, in words that say what to do. */
 const DENIED = {
   NotAllowedError: "The browser did not allow it. Allow the microphone for this page and try again.",
   NotFoundError: "This computer has no microphone that the browser can see.",
@@ -17,106 +18,95 @@ export class Recorder {
   #stream = null;
   #audio = null;
   #socket = null;
-  #ending = false;
+  #why = null;
   sentS = 0;
 
-  /**
-   * @param {object} wires
-   * @param {(peak: number) => void} wires.onLevel highest sample of each block, 0 to 1
-   * @param {(words: string, failed: boolean) => void} wires.onEnd exactly once for every `start` that resolved
-   */
+  /** `onLevel(peak)` for each block, 0 to 1; `onEnd(wrong)` once for every start that succeeded, "" if all is well. */
   constructor({ onLevel, onEnd }) {
-    this.onLevel = onLevel;
-    this.onEnd = onEnd;
+    Object.assign(this, { onLevel, onEnd });
   }
 
-  /** @returns {Promise<string>} the call id @throws {Error} in words, with everything let go of again */
+  /** Resolves with the call id; rejects in words, with everything let go of again. */
   async start() {
+    if (!navigator.mediaDevices) throw new Error("Browsers give the microphone only to localhost and over HTTPS.");
     this.sentS = 0;
-    if (!navigator.mediaDevices) throw new Error("Browsers give the microphone only to pages from localhost or over HTTPS.");
+    this.#why = null;
     try {
-      await get("api/model/status").catch((error) => error.response ?? Promise.reject(error));
-      const processing = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-      this.#stream = await navigator.mediaDevices.getUserMedia({ audio: { ...processing, channelCount: 1 } });
+      await getModel(); // asks for the token where one is needed
+      this.#stream = await navigator.mediaDevices.getUserMedia({ audio: RAW });
       this.#audio = new AudioContext();
-      await this.#audio.audioWorklet.addModule(address("js/recorder-worklet.js").href);
-      const id = await this.#greet(this.#stream.getAudioTracks()[0], this.#audio.sampleRate);
-      this.#record(this.#stream, this.#audio);
+      await this.#audio.audioWorklet.addModule(address("js/recorder-worklet.js"));
+      const id = await this.#greet();
+      this.#record();
       return id;
     } catch (error) {
       this.#release();
-      const { name, message } = error;
-      throw new Error(DENIED[name] ?? message);
+      throw new Error(DENIED[error.name] ?? error.message);
     }
   }
 
-  /** Say goodbye and wait for the daemon's; `onEnd` follows. */
-  stop() {
-    if (this.#ending || !this.#socket) return;
-    this.#ending = true;
-    this.#quiet();
+  /** Say goodbye and wait for the daemon's; `onEnd` follows. `why` is what went wrong, if anything did. */
+  stop(why = "") {
+    if (this.#why !== null) return;
+    this.#why = why;
+    this.#silence();
     this.#socket.send('{"type":"end"}');
     setTimeout(() => this.#socket?.close(), GOODBYE_MS);
   }
 
-  /** Hello, and the daemon's ready. @returns {Promise<string>} */
-  #greet(microphone, rate) {
+  /** Hello, and the daemon's ready; whatever ends the call arrives here too. */
+  #greet() {
+    const [microphone] = this.#stream.getAudioTracks();
+    const metadata = { client: "browser", microphone: microphone.label };
+    const hello = { sample_rate: this.#audio.sampleRate, encoding: "pcm_s16le", channels: 1, metadata };
     const socket = openSocket("ws/ingest");
     this.#socket = socket;
-    socket.binaryType = "arraybuffer";
+    microphone.onended = () => this.stop("The microphone was unplugged or taken away.");
     return new Promise((resolve, reject) => {
       let ready = false;
-      let words = "The daemon closed the call.";
-      const deadline = setTimeout(() => reject(new Error("The daemon did not take the call in time.")), READY_MS);
-      const hello = { sample_rate: rate, encoding: "pcm_s16le", channels: 1, metadata: { client: "browser", microphone: microphone.label } };
+      let wrong = "The daemon closed the call.";
+      setTimeout(() => reject(new Error("The daemon did not take the call in time.")), READY_MS);
       socket.onopen = () => socket.send(JSON.stringify(hello));
       socket.onmessage = ({ data }) => {
-        const message = JSON.parse(data);
-        if (message.type === "ready") {
-          ready = true;
-          clearTimeout(deadline);
-          resolve(message.call_id);
-        } else if (message.type === "error") words = message.message;
+        const { type, call_id, message } = JSON.parse(data);
+        if (type === "error") wrong = message;
+        if (type !== "ready") return;
+        ready = true;
+        resolve(call_id);
       };
       socket.onclose = () => {
-        clearTimeout(deadline);
-        if (!ready) reject(new Error(words));
-        else {
-          const failed = !this.#ending;
-          this.#release();
-          this.onEnd(failed ? words : "", failed);
-        }
+        if (!ready) return reject(new Error(wrong));
+        this.#release();
+        this.onEnd(this.#why ?? wrong);
       };
-      microphone.onended = () => this.stop();
     });
   }
 
-  #record(stream, audio) {
-    const source = audio.createMediaStreamSource(stream);
-    const node = new AudioWorkletNode(audio, "recorder", { channelCount: 1, channelCountMode: "explicit" });
+  #record() {
+    const { sampleRate, destination } = this.#audio;
+    const source = this.#audio.createMediaStreamSource(this.#stream);
+    const node = new AudioWorkletNode(this.#audio, "recorder", { channelCount: 1, channelCountMode: "explicit" });
     node.port.onmessage = ({ data: { pcm, peak } }) => {
-      const socket = this.#socket;
-      if (this.#ending || socket?.readyState !== WebSocket.OPEN) return;
+      if (this.#why !== null || this.#socket?.readyState !== WebSocket.OPEN) return;
       // Dropping a block would move everything after it in time, so a line that is too slow ends the call.
-      if (socket.bufferedAmount > BEHIND_S * audio.sampleRate * 2) return this.stop();
-      socket.send(pcm);
-      this.sentS += pcm.byteLength / 2 / audio.sampleRate;
+      const behindS = this.#socket.bufferedAmount / 2 / sampleRate;
+      if (behindS > BEHIND_S) return this.stop("The line to the daemon is too slow.");
+      this.#socket.send(pcm);
+      this.sentS += pcm.byteLength / 2 / sampleRate;
       this.onLevel(peak);
     };
-    source.connect(node).connect(audio.destination); // the node is silent; unconnected it would not run
+    source.connect(node).connect(destination); // the node is silent; unconnected it would not run
   }
 
-  #quiet() {
+  #silence() {
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#audio?.close();
     this.#stream = this.#audio = null;
   }
 
   #release() {
-    this.#quiet();
-    const socket = this.#socket;
+    this.#silence();
+    this.#socket?.close();
     this.#socket = null;
-    if (socket && socket.readyState < WebSocket.CLOSING) socket.close();
-    this.#ending = false;
   }
 }

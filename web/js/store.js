@@ -1,169 +1,116 @@
-// What this page knows of the daemon. Events change it in one place; views listen by topic and patch their own nodes.
+// What this page knows of the daemon, in the daemon's own words (fac_stream/events.py). Events change it in one
+// place; views listen by topic and patch their own nodes.
 //
 //   snapshot   everything may have changed
 //   call       (call) one call began, ended or learnt its history
 //   leg        (call, leg) one leg has a new score or decision
+//   ended      the list of ended calls changed
 //   alerts     the list of alerts changed
 //   alert      (alert) a new one was raised
+//
+// A call is a `CallSummary` whose `legs` are a Map by name; a leg is a `LegSummary` with `skipped` and `latency_ms`
+// of its last window and the `track` of all of them.
 
 import { Track } from "./track.js";
 
 const MOST_ENDED = 20;
 const MOST_ALERTS = 100;
+const SEVERITY = ["unknown", "human", "suspicious", "synthetic"];
 
-/**
- * @typedef {object} Leg
- * @property {string} name
- * @property {string} decision
- * @property {string} worst
- * @property {number | null} smoothed
- * @property {number | null} score of the last window
- * @property {number | null} peak
- * @property {string | null} skipped why the last window has no score
- * @property {number} speechS seconds of speech so far
- * @property {number | null} level dBFS
- * @property {number | null} latencyMs
- * @property {Track} track
- *
- * @typedef {object} Call
- * @property {string} id
- * @property {string} source
- * @property {string} startedAt
- * @property {string | null} endedAt
- * @property {string | null} endReason
- * @property {string | null} detail
- * @property {number} durationS
- * @property {number} sampleRate
- * @property {string} encoding
- * @property {Record<string, any>} metadata
- * @property {Map<string, Leg>} legs
- */
+/** The more severe of two decisions. */
+export const worse = (a, b) => (SEVERITY.indexOf(a) >= SEVERITY.indexOf(b) ? a : b);
 
-const SEVERITY = { unknown: 0, human: 1, suspicious: 2, synthetic: 3 };
+const nothing = { decision: "unknown", worst_decision: "unknown", smoothed: null, last_score: null, peak_score: null };
+const newLeg = (leg) => ({ ...nothing, leg, windows: 0, speech_s: 0, level_dbfs: null, latency_ms: null });
 
-/** @param {string} a @param {string} b @returns {string} the more severe decision */
-export const worse = (a, b) => ((SEVERITY[a] ?? 0) >= (SEVERITY[b] ?? 0) ? a : b);
-
-/** @returns {Leg} */
-function newLeg(name) {
-  return { name, decision: "unknown", worst: "unknown", smoothed: null, score: null, peak: null, skipped: null, speechS: 0, level: null, latencyMs: null, track: new Track() };
-}
-
-/** @returns {Leg} */
 export function legOf(call, name) {
-  let leg = call.legs.get(name);
-  if (!leg) call.legs.set(name, (leg = newLeg(name)));
-  return leg;
+  if (!call.legs.has(name)) call.legs.set(name, { ...newLeg(name), track: new Track() });
+  return call.legs.get(name);
 }
 
-/** A `CallSummary` of the daemon over what was known of that call before. @returns {Call} */
-export function callFrom(summary, known = undefined) {
-  const call = {
-    id: summary.call_id,
-    source: summary.source,
-    startedAt: summary.started_at,
-    endedAt: summary.ended_at,
-    endReason: summary.end_reason,
-    detail: null,
-    durationS: summary.duration_s,
-    sampleRate: summary.sample_rate,
-    encoding: summary.encoding,
-    metadata: summary.metadata,
-    legs: known?.legs ?? new Map(),
-  };
-  summarise(call, summary.legs);
+/** A `CallSummary` over what was known of that call before. */
+export function callFrom(summary, known) {
+  const call = { ...summary, legs: known?.legs ?? new Map() };
+  for (const said of summary.legs) Object.assign(legOf(call, said.leg), said);
   return call;
 }
 
-function summarise(call, legs) {
-  for (const said of legs) {
-    Object.assign(legOf(call, said.leg), {
-      decision: said.decision,
-      worst: said.worst_decision,
-      smoothed: said.smoothed,
-      score: said.last_score,
-      peak: said.peak_score,
-      speechS: said.speech_s,
-      level: said.level_dbfs,
-    });
-  }
-}
+/** A call id may come back for a new call. The event of a start and the summary tell its time a little apart. */
+const isSame = (a, b) => a.call_id === b.call_id && Math.abs(new Date(a.started_at) - new Date(b.started_at)) < 2000;
 
 export class Store {
+  /** The last snapshot: model, device, hop_s, raise_at, clear_at. */
   model = null;
   live = new Map();
-  /** @type {Call[]} newest first */
+  /** Newest first. */
   ended = [];
-  /** @type {any[]} newest first; `over` says that it was resolved */
+  /** Newest first; `over` says that it was resolved. */
   alerts = [];
-  #listeners = new Map();
+  #listeners = {};
 
   on(topic, listener) {
-    const set = this.#listeners.get(topic) ?? new Set();
-    this.#listeners.set(topic, set.add(listener));
+    (this.#listeners[topic] ??= []).push(listener);
   }
 
   emit(topic, ...args) {
-    for (const listener of this.#listeners.get(topic) ?? []) listener(...args);
+    for (const listener of this.#listeners[topic] ?? []) listener(...args);
   }
 
   /** Take in one event; types of a newer daemon are passed over. */
   apply(event) {
-    const reducer = REDUCERS[event.type];
-    if (reducer) reducer(this, event);
+    REDUCERS[event.type]?.(this, event, this.live.get(event.call_id));
   }
 
   remember(call) {
-    const others = this.ended.filter((other) => !isSame(other, call.id, call.startedAt));
-    this.ended = [call, ...others].sort((a, b) => Date.parse(b.startedAt) - Date.parse(a.startedAt)).slice(0, MOST_ENDED);
+    if (this.ended.some((known) => isSame(known, call))) return;
+    const byStart = (a, b) => new Date(b.started_at) - new Date(a.started_at);
+    this.ended = [call, ...this.ended].sort(byStart).slice(0, MOST_ENDED);
   }
 }
+
 const REDUCERS = {
   snapshot(store, event) {
-    store.model = { name: event.model, device: event.device, hopS: event.hop_s, raiseAt: event.raise_at, clearAt: event.clear_at };
-    const live = event.calls.map((summary) => callFrom(summary, sameCall(store, summary)));
-    store.live = new Map(live.map((call) => [call.id, call]));
+    const calls = event.calls.map((summary) => {
+      const known = store.live.get(summary.call_id);
+      return callFrom(summary, known && isSame(known, summary) ? known : undefined);
+    });
     const active = event.calls.flatMap((summary) => summary.alerts);
-    const ids = new Set(active.map((alert) => alert.alert_id));
-    for (const alert of store.alerts) alert.over ||= !ids.has(alert.alert_id);
+    store.model = event;
+    store.live = new Map(calls.map((call) => [call.call_id, call]));
+    for (const alert of store.alerts) alert.over ||= !active.some((other) => other.alert_id === alert.alert_id);
     for (const alert of active) addAlert(store, alert);
     store.emit("snapshot");
     store.emit("alerts");
   },
 
   "call.started"(store, event) {
-    const call = callFrom({ ...event, started_at: event.time, ended_at: null, end_reason: null, duration_s: 0, legs: [] });
+    const call = callFrom({ ...event, started_at: event.time, ended_at: null, duration_s: 0, legs: [] });
     for (const name of event.legs) legOf(call, name);
-    store.live.set(call.id, call);
+    store.live.set(call.call_id, call);
     store.emit("call", call);
   },
 
-  "window.scored"(store, event) {
-    const call = store.live.get(event.call_id);
+  "window.scored"(store, event, call) {
     if (!call) return;
     const leg = legOf(call, event.leg);
-    leg.decision = event.decision;
-    leg.worst = worse(leg.worst, event.decision);
-    leg.smoothed = event.smoothed;
-    leg.score = event.score;
-    leg.skipped = event.skipped;
-    leg.peak = event.score === null ? leg.peak : Math.max(leg.peak ?? 0, event.score);
-    leg.level = event.level_dbfs;
-    leg.latencyMs = event.latency_ms;
-    leg.speechS = event.score === null ? leg.speechS : leg.speechS + addedSpeech(store, event);
+    const { decision, smoothed, score, skipped, level_dbfs, latency_ms } = event;
+    Object.assign(leg, { decision, smoothed, skipped, level_dbfs, latency_ms, last_score: score });
+    leg.windows += 1;
+    leg.worst_decision = worse(leg.worst_decision, decision);
+    if (score !== null) {
+      leg.peak_score = Math.max(leg.peak_score ?? 0, score);
+      leg.speech_s += addedSpeech(event, store.model.hop_s);
+    }
     leg.track.push(event);
-    call.durationS = Math.max(call.durationS, event.end_s);
+    call.duration_s = Math.max(call.duration_s, event.end_s);
     store.emit("leg", call, leg);
   },
 
-  "decision.changed"(store, event) {
-    const call = store.live.get(event.call_id);
+  "decision.changed"(store, event, call) {
     if (!call) return;
     const leg = legOf(call, event.leg);
-    leg.decision = event.decision;
-    leg.worst = worse(leg.worst, event.decision);
-    leg.smoothed = event.smoothed;
-    leg.speechS = event.speech_s;
+    const { decision, smoothed, speech_s } = event;
+    Object.assign(leg, { decision, smoothed, speech_s, worst_decision: worse(leg.worst_decision, decision) });
     store.emit("leg", call, leg);
   },
 
@@ -174,37 +121,26 @@ const REDUCERS = {
   },
 
   "alert.resolved"(store, event) {
-    for (const alert of store.alerts) {
-      if (alert.alert_id === event.alert_id) Object.assign(alert, { over: true, reason: event.reason });
-    }
+    const alert = store.alerts.find((known) => known.alert_id === event.alert_id);
+    if (alert) Object.assign(alert, { over: true, reason: event.reason });
     store.emit("alerts");
   },
 
-  "call.ended"(store, event) {
-    const call = store.live.get(event.call_id);
+  "call.ended"(store, event, call) {
     if (!call) return;
-    store.live.delete(call.id);
-    Object.assign(call, { endedAt: event.time, endReason: event.reason, detail: event.detail, durationS: event.duration_s });
-    summarise(call, event.legs);
+    const { time, reason, detail, duration_s } = event;
+    store.live.delete(call.call_id);
+    Object.assign(call, { ended_at: time, end_reason: reason, detail, duration_s });
+    for (const said of event.legs) Object.assign(legOf(call, said.leg), said);
     store.remember(call);
     store.emit("call", call);
+    store.emit("ended");
   },
 };
 
-/** A call id may come back for a new call. The event of a start and the summary tell its time a little apart. */
-function isSame(call, id, startedAt) {
-  return call.id === id && Math.abs(Date.parse(call.startedAt) - Date.parse(startedAt)) < 2000;
-}
-
-function sameCall(store, summary) {
-  const known = store.live.get(summary.call_id);
-  return known && isSame(known, summary.call_id, summary.started_at) ? known : undefined;
-}
-
 /** Windows overlap: of each, only the part that the hop adds is new. */
-function addedSpeech(store, event) {
-  const length = event.end_s - event.start_s;
-  return length > 0 ? event.speech_s * Math.min(1, (store.model?.hopS ?? length) / length) : 0;
+function addedSpeech({ start_s, end_s, speech_s }, hopS) {
+  return end_s > start_s ? speech_s * Math.min(1, hopS / (end_s - start_s)) : 0;
 }
 
 function addAlert(store, alert) {

@@ -4,11 +4,10 @@ import { $, icon } from "./dom.js";
 
 const KEY = "fac.theme";
 const ORDER = ["system", "light", "dark"];
-const listeners = new Set();
+const listeners = [];
 const probe = document.createElement("span");
-probe.hidden = true;
 
-/** @param {string} token @returns {string} a colour token as the current theme computes it, e.g. `rgb(1, 2, 3)` */
+/** A colour token of style.css as the current theme computes it, e.g. `rgb(1, 2, 3)`. */
 export function colour(token) {
   probe.style.color = `var(--${token})`;
   return getComputedStyle(probe).color;
@@ -16,27 +15,26 @@ export function colour(token) {
 
 /** Call `listener` whenever colours may have changed. */
 export function onTheme(listener) {
-  listeners.add(listener);
-}
-
-function apply(theme) {
-  document.documentElement.dataset.theme = theme;
-  const button = $("theme");
-  button.replaceChildren(icon(theme));
-  button.setAttribute("aria-label", `Colour theme: ${theme}`);
-  button.title = `Colour theme: ${theme}`;
-  for (const listener of listeners) listener();
+  listeners.push(listener);
 }
 
 export function mountTheme() {
+  const button = $("theme");
+  const apply = () => {
+    document.documentElement.dataset.theme = theme;
+    button.replaceChildren(icon(theme));
+    button.title = button.ariaLabel = `Colour theme: ${theme}`;
+    for (const listener of listeners) listener();
+  };
+  let theme = localStorage.getItem(KEY);
+  if (!ORDER.includes(theme)) theme = "system";
+  probe.hidden = true;
   document.body.append(probe);
-  const stored = localStorage.getItem(KEY) ?? "";
-  let theme = ORDER.includes(stored) ? stored : "system";
-  apply(theme);
-  $("theme").addEventListener("click", () => {
+  apply();
+  button.addEventListener("click", () => {
     theme = ORDER[(ORDER.indexOf(theme) + 1) % ORDER.length];
     localStorage.setItem(KEY, theme);
-    apply(theme);
+    apply();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => apply(theme));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
 }

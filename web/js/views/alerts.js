@@ -1,26 +1,24 @@
 // Alerts: newest first, spoken once, resolved ones kept and paled.
 
-import { $, clock, el, icon, percent, throttle, timeOfDay } from "../dom.js";
+import { $, clock, el, icon, percent, throttle } from "../dom.js";
+
 const ICONS = { critical: "synthetic", warning: "suspicious", info: "info" };
+const TONES = { critical: "synthetic", warning: "suspicious", info: "unknown" };
 
 function entry(alert) {
-  const place = `${alert.call_id}${alert.leg ? `, ${alert.leg}` : ""}`;
-  const state = alert.over ? (alert.reason === "call_ended" ? "call ended" : "resolved") : alert.severity;
-  return el(
-    "li",
-    { className: `alert ${alert.over ? "over" : alert.severity}` },
-    icon(alert.over ? "done" : (ICONS[alert.severity] ?? "bell")),
-    el(
-      "div",
-      {},
-      el("p", { className: "alert-head" }, el("b", {}, state), el("time", { dateTime: alert.time ?? "" }, alert.time ? timeOfDay(alert.time) : "")),
-      el("p", {}, alert.summary),
-      el("p", { className: "alert-place" }, el("a", { href: `#call-${encodeURIComponent(alert.call_id)}` }, place), ` at ${clock(alert.at_s)} · score ${percent(alert.smoothed)}`),
-    ),
-  );
+  const past = alert.reason === "call_ended" ? "call ended" : "resolved";
+  const place = [alert.call_id, alert.leg].filter(Boolean).join(", ");
+  const time = new Date(alert.time).toLocaleTimeString();
+  const head = el("p", { className: "alert-head" }, el("b", {}, alert.over ? past : alert.severity));
+  head.append(el("time", { dateTime: alert.time }, time));
+  const foot = el("p", { className: "hint" }, el("a", { href: `#call-${encodeURIComponent(alert.call_id)}` }, place));
+  foot.append(` at ${clock(alert.at_s)}, score ${percent(alert.smoothed)}`);
+  const item = el("li", { className: "alert" }, icon(alert.over ? "done" : ICONS[alert.severity]));
+  item.append(el("div", {}, head, el("p", {}, alert.summary), foot));
+  item.dataset.tone = alert.over ? "over" : TONES[alert.severity];
+  return item;
 }
 
-/** @param {import("../store.js").Store} store */
 export function mountAlerts(store) {
   let unsaid = [];
   const announce = throttle(() => {

@@ -3,6 +3,12 @@
 import { $, clock, percent } from "../dom.js";
 import { redraw } from "../frame.js";
 import { Recorder } from "../recorder.js";
+import { fillMeter } from "../words.js";
+
+const say = (words, wrong = false) => {
+  $("microphone-status").textContent = words;
+  $("microphone-status").classList.toggle("wrong", wrong);
+};
 
 export function mountMicrophone() {
   let peak = 0;
@@ -11,15 +17,14 @@ export function mountMicrophone() {
       peak = Math.max(level, peak * 0.85);
       redraw(draw);
     },
-    onEnd(words, failed) {
+    onEnd(wrong) {
       show(false);
-      $("microphone-status").textContent = failed ? `Ended: ${words}` : `Ended after ${clock(recorder.sentS)}.`;
-      $("microphone-status").classList.toggle("wrong", failed);
+      say(wrong ? `Ended: ${wrong}` : `Ended after ${clock(recorder.sentS)}.`, Boolean(wrong));
     },
   });
 
   const draw = () => {
-    $("microphone-level").firstElementChild.style.transform = `scaleX(${peak})`;
+    fillMeter($("microphone-level").firstElementChild, peak);
     $("microphone-level").setAttribute("aria-label", `Input level ${percent(peak)}`);
     $("microphone-time").textContent = clock(recorder.sentS);
   };
@@ -28,31 +33,26 @@ export function mountMicrophone() {
     $("microphone-live").hidden = $("microphone-stop").hidden = !live;
     $("microphone-start").hidden = $("microphone-hint").hidden = live;
     $("microphone-start").disabled = false;
+    $(live ? "microphone-stop" : "microphone-start").focus();
     peak = 0;
     draw();
   };
 
   const start = async () => {
+    if ($("microphone-start").disabled || $("microphone-start").hidden) return;
     $("microphone-start").disabled = true;
-    $("microphone-status").classList.remove("wrong");
-    $("microphone-status").textContent = "Waiting for the browser and the daemon…";
+    say("Waiting for the browser and the daemon…");
     try {
       const id = await recorder.start();
       show(true);
-      $("microphone-status").textContent = `On air as ${id}.`;
-      $("microphone-stop").focus();
+      say(`On air as ${id}.`);
     } catch (error) {
       show(false);
-      $("microphone-status").textContent = error.message;
-      $("microphone-status").classList.add("wrong");
+      say(error.message, true);
     }
   };
 
   $("microphone-start").addEventListener("click", start);
   $("empty-microphone").addEventListener("click", start);
-  $("microphone-stop").addEventListener("click", () => {
-    recorder.stop();
-    $("microphone-start").hidden = false;
-    $("microphone-start").focus();
-  });
+  $("microphone-stop").addEventListener("click", () => recorder.stop());
 }

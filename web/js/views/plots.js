@@ -1,7 +1,8 @@
 // The plots of the bundle. Painted on canvases, because an <img> could not carry the token.
 
-import { get } from "../api.js";
+import { get, getModel } from "../api.js";
 import { $, el } from "../dom.js";
+
 const PLOTS = {
   training_history: "Training history",
   roc: "ROC",
@@ -10,22 +11,22 @@ const PLOTS = {
   precision_recall: "Precision and recall",
 };
 
-async function plot(name) {
-  const image = await createImageBitmap(await (await get(`api/graph/${name}`)).blob());
-  const canvas = el("canvas", { role: "img", ariaLabel: PLOTS[name], width: image.width, height: image.height });
+async function plot([name, title]) {
+  const response = await get(`api/graph/${name}`);
+  const image = await createImageBitmap(await response.blob());
+  const canvas = el("canvas", { role: "img", ariaLabel: title, width: image.width, height: image.height });
   canvas.getContext("2d").drawImage(image, 0, 0);
-  return el("figure", {}, canvas, el("figcaption", {}, PLOTS[name]));
+  return el("figure", {}, canvas, el("figcaption", {}, title));
 }
 
-/** Loaded when somebody opens them; what a bundle does not have is left out. */
+async function load() {
+  const { plots } = await getModel();
+  const figures = await Promise.all(Object.entries(PLOTS).filter(([name]) => plots.includes(name)).map(plot));
+  const none = el("p", { className: "hint" }, "This bundle has no plots.");
+  $("gallery").replaceChildren(...(figures.length ? figures : [none]));
+}
+
+/** Loaded when somebody opens them. */
 export function mountPlots() {
-  $("plots").addEventListener(
-    "toggle",
-    async () => {
-      const drawn = await Promise.allSettled(Object.keys(PLOTS).map(plot));
-      const figures = drawn.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-      $("gallery").replaceChildren(...(figures.length ? figures : [el("p", { className: "hint" }, "This bundle has no plots.")]));
-    },
-    { once: true },
-  );
+  $("plots").addEventListener("toggle", load, { once: true });
 }

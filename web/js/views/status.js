@@ -1,65 +1,55 @@
 // Connection and model in the header, what is known of the model at the foot, and the form that asks for a token.
 
-import { getJson, onLocked, setToken } from "../api.js";
+import { getModel, onLocked, setToken } from "../api.js";
 import { $, pairs, percent } from "../dom.js";
-const PHASES = { connecting: "Connecting…", live: "Live", stale: "Stale", waiting: "Offline" };
 
-/**
- * @param {import("../store.js").Store} store
- */
+const PHASES = {
+  connecting: ["suspicious", "Connecting…"],
+  live: ["human", "Live"],
+  stale: ["suspicious", "Stale"],
+  waiting: ["synthetic", "Offline"],
+};
+
 export function mountStatus(store) {
   store.on("snapshot", () => {
-    const { name, device } = store.model;
-    $("model-line").textContent = `${name} on ${device.toUpperCase()}`;
+    $("model-line").textContent = `${store.model.model} on ${store.model.device.toUpperCase()}`;
   });
-  return {
-    /** @param {string} phase @param {string} words @param {number} retryInS */
-    show(phase, words, retryInS) {
-      if ($("connection").dataset.phase !== phase || $("connection").textContent !== PHASES[phase]) {
-        $("connection").dataset.phase = phase;
-        $("connection").textContent = PHASES[phase];
-      }
-      $("main").dataset.phase = phase;
-      const why = words || (phase === "waiting" ? $("retry").dataset.why : "");
-      $("retry").dataset.why = why ?? "";
-      $("retry").textContent = phase === "waiting" ? `${why} Trying again in ${retryInS} s.` : (why ?? "");
-    },
-  };
 }
 
-/** What the predecessor's status says; also the question that finds out whether a token is needed. */
+/** `words` say why; `retryInS` counts down beside the live region, which only speaks when the phase changes. */
+export function showPhase(phase, words, retryInS) {
+  const [tone, word] = PHASES[phase];
+  if ($("connection").textContent !== word) $("connection").textContent = word;
+  $("connection").dataset.tone = tone;
+  $("main").dataset.phase = phase;
+  $("retry").textContent = phase === "waiting" ? `${words} Trying again in ${retryInS} s.` : words;
+}
+
 export async function loadModel() {
-  let status;
-  try {
-    status = await getJson("api/model/status");
-  } catch (error) {
-    const { response } = error;
-    if (response?.status !== 503) throw error;
-    status = await response.json();
-  }
-  $("model-facts").replaceChildren(
-    ...pairs([
-      ["Loaded", status.loaded ? "yes" : "no: the daemon scores nothing"],
-      ["Version", status.version],
-      ["Runs on", status.device],
-      ["Test accuracy", Number.isFinite(status.accuracy) ? percent(status.accuracy) : null],
-    ]),
-  );
+  const { loaded, version, device, accuracy } = await getModel();
+  const facts = [
+    ["Loaded", loaded ? "yes" : "no, nothing is scored"],
+    ["Version", version],
+    ["Runs on", device],
+    ["Accuracy on its test set", Number.isFinite(accuracy) ? percent(accuracy) : null],
+  ];
+  $("model-facts").replaceChildren(...pairs(facts));
 }
 
 export function mountUnlock() {
   let asking = null;
   let tried = false;
+  const dialog = $("unlock");
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
   onLocked(() => {
     asking ??= new Promise((resolve) => {
       $("unlock-error").textContent = tried ? "That token was not accepted." : "";
-      $("unlock").addEventListener("cancel", (event) => event.preventDefault());
-      $("unlock").showModal();
+      dialog.showModal();
       $("unlock-form").onsubmit = (event) => {
         event.preventDefault();
         setToken($("token").value.trim());
         tried = true;
-        $("unlock").close();
+        dialog.close();
         asking = null;
         resolve();
       };

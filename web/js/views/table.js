@@ -5,15 +5,16 @@ import { decisionWord } from "../words.js";
 
 const MOST_ROWS = 600;
 
-/** @param {string} title @param {import("../track.js").Track} track @param {boolean} decided whether there are decisions to show */
+/** `decided`: whether there are decisions to show. */
 export function showTable(title, track, decided = true) {
-  $("table-title").textContent = `Timeline of ${title}`;
   const rows = [];
   for (let i = track.length - 1; i >= 0 && rows.length < MOST_ROWS; i--) {
     const { end_s, score, smoothed, speech_s, decision } = track.at(i);
-    const cells = [score === null ? "no score" : percent(score), percent(smoothed), `${number(speech_s, 1)} s`, decided ? decisionWord(decision ?? "unknown") : "–"];
+    const cells = [score === null ? "no score" : percent(score), percent(smoothed), `${number(speech_s, 1)} s`];
+    cells.push(decided ? decisionWord(decision) : "–");
     rows.push(el("tr", {}, el("th", { scope: "row" }, clock(end_s)), ...cells.map((cell) => el("td", {}, cell))));
   }
+  $("table-title").textContent = `Timeline of ${title}`;
   $("table-body").replaceChildren(...rows);
   $("table").showModal();
 }

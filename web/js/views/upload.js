@@ -1,35 +1,34 @@
 // One recording to the daemon and its answer: gauge, prediction, timeline per leg.
 
-import { address, authorisation, get, refusal } from "../api.js";
+import { address, authorisation, getModel, refusal } from "../api.js";
 import { Chart } from "../chart.js";
 import { $, clock, el, number, pairs, percent, stamp } from "../dom.js";
 import { Track } from "../track.js";
-import { decisionWord, showBadge, speakMeter } from "../words.js";
+import { finalWord, showBadge, speakMeter } from "../words.js";
 import { showTable } from "./table.js";
 
-/** @type {Record<string, [string, string]>} state and word of the badge */
-const PREDICTIONS = { fake: ["synthetic", "Fake"], real: ["human", "Real"], unknown: ["unknown", "Unknown: no speech"] };
+const PREDICTIONS = { fake: ["synthetic", "Fake"], real: ["human", "Real"], unknown: ["unknown", "No speech"] };
 
-/** @param {number} p @returns {[string, string]} the predecessor's colours, and their words */
-export function zoneOf(p) {
-  if (p < 0.3) return ["low", "low"];
-  return p < 0.7 ? ["middle", "unclear"] : ["high", "high"];
+/** The predecessor's colours, with words to them. */
+function zoneOf(p) {
+  if (p === null) return ["unknown", "no score"];
+  if (p < 0.3) return ["human", "low"];
+  return p < 0.7 ? ["suspicious", "unclear"] : ["synthetic", "high"];
 }
 
-/**
- * XMLHttpRequest, because fetch does not tell how much has been sent.
- * @param {File} file @param {(sent: number) => void} onProgress 0 to 1 @param {AbortSignal} signal
- * @returns {Promise<any>}
- */
+/** XMLHttpRequest, because fetch does not tell how much has been sent. */
 function send(file, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const form = new FormData();
     form.append("file", file);
     request.open("POST", address("api/predict/upload"));
-    for (const [name, value] of Object.entries(authorisation())) request.setRequestHeader(name, value);
+    for (const header of Object.entries(authorisation())) request.setRequestHeader(...header);
     request.upload.onprogress = ({ loaded, total }) => onProgress(loaded / total);
-    request.onload = () => (request.status === 200 ? resolve(JSON.parse(request.responseText)) : reject(refusal(request.status, request.responseText)));
+    request.onload = () => {
+      if (request.status === 200) resolve(JSON.parse(request.responseText));
+      else reject(refusal(request.status, request.responseText));
+    };
     request.onerror = () => reject(refusal(0, ""));
     request.onabort = () => reject(new Error("Cancelled."));
     signal.addEventListener("abort", () => request.abort());
@@ -37,35 +36,38 @@ function send(file, onProgress, signal) {
   });
 }
 
-/** @param {import("../store.js").Store} store */
+function show(part) {
+  for (const id of ["drop", "working", "result"]) $(id).hidden = id !== part;
+}
+
+function say(words, wrong = false) {
+  $("upload-status").textContent = words;
+  $("upload-status").classList.toggle("wrong", wrong);
+}
+
 export function mountUpload(store) {
   let charts = [];
   let sending = null;
-
-  const show = (part) => {
-    for (const id of ["drop", "working", "result"]) $(id).hidden = id !== part;
-  };
 
   const reset = () => {
     for (const chart of charts) chart.close();
     charts = [];
     $("result").replaceChildren();
     $("file").value = "";
+    say("");
     show("drop");
   };
 
   const present = (name, answer) => {
     const { fragment, refs } = stamp("t-result");
     fill(refs, name, answer);
-    const tracks = tracksOf(answer);
-    for (const [leg, track] of tracks) {
-      const { canvas, figure } = timeline(leg, track);
+    for (const [leg, track] of tracksOf(answer)) {
+      const { figure, canvas } = timeline(leg, track);
       refs.timelines.append(figure);
-      charts.push(new Chart(canvas, () => track, () => store.model, { lane: false }));
+      charts.push(new Chart(canvas, track, () => store.model, { lane: false }));
     }
     refs.again.addEventListener("click", () => {
       reset();
-      $("upload-status").textContent = "";
       $("file").focus();
     });
     $("result").replaceChildren(fragment);
@@ -76,17 +78,18 @@ export function mountUpload(store) {
   const analyse = async (files) => {
     if (!files?.length || sending) return;
     const file = files[0];
+    const onProgress = (sent) => {
+      $("working-text").textContent = sent < 1 ? `Sending ${file.name}: ${percent(sent)}` : `Scoring ${file.name}…`;
+    };
     reset();
     sending = new AbortController();
+    onProgress(0);
     show("working");
-    say(files.length > 1 ? "One recording at a time: taking the first." : "");
     try {
-      await get("api/model/status").catch((error) => error.response ?? Promise.reject(error)); // asks for the token
-      const onProgress = (sent) => ($("working-text").textContent = sent < 1 ? `Sending ${file.name}: ${percent(sent)}` : `Scoring ${file.name}…`);
-      onProgress(0);
+      await getModel(); // asks for the token where one is needed
       const answer = await send(file, onProgress, sending.signal);
       present(file.name, answer);
-      say(`Done: ${(PREDICTIONS[answer.prediction] ?? PREDICTIONS.unknown)[1]}.`);
+      say(files.length > 1 ? "One recording at a time: this is the first." : "");
     } catch (error) {
       show("drop");
       say(error.message, true);
@@ -101,52 +104,44 @@ export function mountUpload(store) {
   mountDrop(analyse);
 }
 
-function say(words, wrong = false) {
-  $("upload-status").textContent = words;
-  $("upload-status").classList.toggle("wrong", wrong);
-}
-
 /** The whole page takes a drop: a file that misses the box by an inch must not replace the page. */
 function mountDrop(take) {
-  const mark = (over) => $("drop").classList.toggle("over", over);
-  addEventListener("dragover", (event) => {
+  const over = (event) => {
     event.preventDefault();
-    mark(true);
-  });
-  addEventListener("dragleave", (event) => event.relatedTarget || mark(false));
+    $("drop").classList.toggle("over", event.type === "dragover");
+  };
+  addEventListener("dragover", over);
+  addEventListener("dragleave", over);
   addEventListener("drop", (event) => {
-    event.preventDefault();
-    mark(false);
-    take(event.dataTransfer?.files);
+    over(event);
+    take(event.dataTransfer.files);
   });
 }
 
 function fill(refs, name, answer) {
-  const p = answer.fakeness_score;
-  const [state, word] = PREDICTIONS[answer.prediction] ?? PREDICTIONS.unknown;
-  const [zone, zoneWord] = p === null ? ["none", "no score"] : zoneOf(p);
+  const { fakeness_score: p, prediction, confidence, decision, duration_s, speech_s } = answer;
+  const [zone, zoneWord] = zoneOf(p);
   refs.name.textContent = name;
-  showBadge(refs.badge, state, word);
-  refs.gauge.dataset.zone = zone;
+  showBadge(refs.badge, ...PREDICTIONS[prediction]);
+  refs.gauge.dataset.tone = zone;
   refs.arc.style.strokeDasharray = `${(p ?? 0) * 100} 200`;
   refs.value.textContent = percent(p);
   refs.zone.textContent = zoneWord;
-  speakMeter(refs.gauge, "Probability that the voice is synthetic", p, p === null ? "no speech, no score" : `${percent(p)}, ${zoneWord}`);
-  refs.facts.append(
-    ...pairs([
-      ["Prediction", answer.prediction],
-      ["Confidence", answer.confidence === null ? null : percent(answer.confidence)],
-      ["Decision", answer.decision && (answer.decision === "unknown" ? "none" : decisionWord(answer.decision))],
-      ["Length", Number.isFinite(answer.duration_s) ? clock(answer.duration_s) : null],
-      ["Speech", Number.isFinite(answer.speech_s) ? `${number(answer.speech_s, 1)} s` : null],
-    ]),
-  );
+  const spoken = p === null ? zoneWord : `${percent(p)}, ${zoneWord}`;
+  speakMeter(refs.gauge, "Probability that the voice is synthetic", p, spoken);
+  const facts = [
+    ["Prediction", prediction],
+    ["Confidence", percent(confidence)],
+    ["Decision", decision && finalWord(decision)],
+    ["Length", clock(duration_s)],
+    ["Speech", `${number(speech_s, 1)} s`],
+  ];
+  refs.facts.append(...pairs(facts));
 }
 
-/** @returns {Map<string, Track>} */
-function tracksOf(answer) {
+function tracksOf({ windows }) {
   const tracks = new Map();
-  for (const window of answer.windows ?? []) {
+  for (const window of windows) {
     if (!tracks.has(window.leg)) tracks.set(window.leg, new Track());
     tracks.get(window.leg).push(window);
   }
@@ -154,10 +149,9 @@ function tracksOf(answer) {
 }
 
 function timeline(leg, track) {
-  const canvas = el("canvas", { role: "img" });
   const scores = track.score.slice(0, track.length).filter((score) => !Number.isNaN(score));
-  const highest = scores.length ? `highest ${percent(Math.max(...scores))}` : "no window with speech";
-  canvas.setAttribute("aria-label", `Timeline of ${leg}: ${track.length} windows, ${highest}`);
+  const highest = scores.length ? `highest window ${percent(Math.max(...scores))}` : "no window with speech";
+  const canvas = el("canvas", { role: "img", ariaLabel: `Timeline of ${leg}: ${highest}` });
   const button = el("button", { type: "button", className: "quiet" }, "Show as table");
   button.addEventListener("click", () => showTable(leg, track, false));
   return { canvas, figure: el("figure", { className: "plot" }, el("figcaption", {}, leg), canvas, button) };
