@@ -21,7 +21,9 @@ MAX_RATE = 192_000
 """Hertz."""
 MAX_CHANNELS = 8
 MAX_DURATION_S = 24 * 3600
-_OPTIONS = {"protocol_whitelist": "none"}
+FORMATS = "wav,w64,aiff,au,caf,mp3,aac,flac,ogg,mov,matroska,asf,avi,amr,wv,mpegts,flv,ac3"
+"""Demuxers that may read. Others, made for game consoles and old toys, take nearly any bytes for sound."""
+_OPTIONS = {"protocol_whitelist": "none", "format_whitelist": FORMATS}
 
 
 def open_media(source: Path | BinaryIO) -> "Media":

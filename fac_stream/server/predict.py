@@ -80,7 +80,8 @@ class Predictions:
                 if file.tell() > limit:
                     raise _too_large("the upload", limit)
         except (ValueError, RuntimeError, AssertionError, HttpProcessingError) as error:
-            raise ApiError(400, "bad_multipart", f"the multipart body is broken: {error}") from None
+            reason = " ".join(str(error).split())[:200]
+            raise ApiError(400, "bad_multipart", f"the multipart body is broken: {reason}") from None
 
     async def _score(self, request: web.Request, file: BinaryIO, hint: str | None = None) -> web.Response:
         try:

@@ -1,11 +1,14 @@
 import io
 import time
 import wave
+from functools import cache
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fac_stream.audio.media import open_media
 from fac_stream.errors import AudioError, DecodeError, NoAudioError
@@ -114,7 +117,9 @@ def test_what_is_left_of_a_cut_file_is_read():
     assert len(read(mp3[: len(mp3) // 2])) == pytest.approx(2 * 44100, abs=8192)
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 4096, b"not a sound " * 100, b"RIFF"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 4096, b"not a sound " * 100, b"RIFF", b"\r\n\r\n" + b"x" * 10_000]
+)
 def test_bytes_without_sound_are_refused_in_words(data):
     """Empty and foreign files are DecodeErrors."""
     with pytest.raises(DecodeError, match="no format that can be decoded"):
@@ -183,3 +188,31 @@ def test_playlists_open_nothing(tmp_path, monkeypatch, text):
     with pytest.raises(DecodeError):
         open_media(Path(playlist))
     assert time.monotonic() - started < 10, "it waited for a peer"
+
+
+@cache
+def intact(kind: str) -> bytes:
+    """A second of sound in one of four formats."""
+    codec, rate = {"mp3": ("libmp3lame", 44100), "ogg": ("libopus", 48000)}.get(kind, (kind, RATE))
+    return wav(tone(1.0)) if kind == "wav" else compressed(tone(1.0, rate), kind, codec, rate)
+
+
+@pytest.mark.parametrize("kind", ["wav", "mp3", "ogg", "flac"])
+@settings(deadline=None, max_examples=40)
+@given(
+    damage=st.lists(st.tuples(st.integers(0, 4000), st.binary(max_size=8)), max_size=8),
+    kept=st.integers(0, 20_000),
+)
+def test_damaged_files_are_read_or_refused(kind, damage, kept):
+    """Whatever is broken in a file, its sound comes out within bounds, or an AudioError does."""
+    data = bytearray(intact(kind)[:kept])
+    for position, patch in damage:
+        data[position : position + len(patch)] = patch
+    try:
+        with open_media(io.BytesIO(bytes(data))) as media:
+            for block in media.blocks():
+                assert block.shape[1] == media.channels
+    except AudioError:
+        return
+    assert 4000 <= media.sample_rate <= 192_000
+    assert 1 <= media.channels <= 8

@@ -128,6 +128,8 @@ async def test_an_upload_is_multipart(tmp_path):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([b"--x", b"--", b"\r\n", b"\r\n\r\n", b"Content-Disposition: form-data; name=", b'"file"', b"; filename=", b"Content-Transfer-Encoding: base64", b"Content-Length: 9", b"Content-Type: multipart/mixed; boundary=x", b"\xff\0"]) | st.binary(max_size=20), max_size=16))  # fmt: skip  # noqa: E501 - a table of pieces
+@pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader")
+@pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionParam")
 def test_any_multipart_body_is_answered(tmp_path_factory, pieces):
     """Whatever the parts look like, the answer is a refusal in JSON and not a fault of ours."""
 
