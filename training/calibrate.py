@@ -7,6 +7,7 @@ import numpy as np
 from fac_model.bundle import Bundle
 from fac_model.calibration import Calibration
 from fac_stream.audio.frames import Samples
+from fac_stream.errors import FacError
 from training.dataset import Corpus
 from training.logits import Condition, clip_logits, scorer_of
 from training.manifest import Label
@@ -21,7 +22,7 @@ def calibrate(bundle: Bundle, dev: Corpus) -> Bundle:
 
     Raises:
         BundleError: the bundle changed on disk meanwhile.
-        ValueError: on dev the network ranks worse than chance, or a class is missing.
+        FacError: the network ranks dev no better than chance.
     """
     score = scorer_of(bundle)
     logits: list[Samples] = []
@@ -30,7 +31,13 @@ def calibrate(bundle: Bundle, dev: Corpus) -> Bundle:
         for source, is_fake in balanced(dev, clip_logits(score, dev, condition, WINDOWS_PER_CLIP)):
             logits.append(source)
             labels.append(np.full(len(source), is_fake, np.float32))
-    return bundle.update(calibration=Calibration.fit(np.concatenate(logits), np.concatenate(labels)))
+    try:
+        calibration = Calibration.fit(np.concatenate(logits), np.concatenate(labels))
+    except ValueError as error:
+        raise FacError(
+            f"on dev the network ranks no better than chance: train longer or with more data ({error})"
+        ) from error
+    return bundle.update(calibration=calibration)
 
 
 def balanced(corpus: Corpus, logits: list[Samples]) -> list[tuple[Samples, bool]]:

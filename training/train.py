@@ -9,6 +9,7 @@ give the same weights, also when the run was interrupted: chance is drawn from (
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -56,6 +57,7 @@ def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
         ManifestError: the manifest cannot be used, or lacks a class in train or dev.
         AudioError: a clip cannot be used.
         BundleError: the bundle cannot be written.
+        FacError: the network ranks dev no better than chance.
     """
     settings = Recipe.load(recipe)
     corpus = Corpus.open(data)
@@ -90,8 +92,8 @@ def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
             progress.console.print("  ".join(f"{name} {value:.3g}" for name, value in row.items()))
 
     run.network.load_state_dict(run.best)
-    bundle = Bundle.save(
-        out / "bundle",
+    unfinished = Bundle.save(
+        out / "bundle.unfinished",
         name=settings.name,
         version=settings.version,
         front_end=front_end.config,
@@ -100,7 +102,10 @@ def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
         tensors=weights_of(run.network),
         training=summary(run, speech),
     )
-    return calibrate(export_onnx(bundle.path), dev).path
+    # A bundle without calibration looks like one with: it gets its name only when all is in it.
+    calibrate(export_onnx(unfinished.path), dev)
+    shutil.rmtree(out / "bundle", ignore_errors=True)
+    return unfinished.path.rename(out / "bundle")
 
 
 def _advance(progress: Progress, bar: TaskID, text: str) -> None:
