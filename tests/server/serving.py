@@ -28,13 +28,38 @@ PLOT = b"\x89PNG\r\n\x1a\n a plot"
 HELLO = {"sample_rate": 16_000, "encoding": "pcm_s16le", "channels": 1}
 
 
+class Http:
+    """A client whose answers are read to their end, so that none is left open."""
+
+    def __init__(self, session):
+        self._session = session
+
+    async def request(self, method, path, **options):
+        """Ask, and read the answer."""
+        response = await self._session.request(method, path, **options)
+        await response.read()
+        return response
+
+    async def get(self, path, **options):
+        """GET."""
+        return await self.request("GET", path, **options)
+
+    async def post(self, path, **options):
+        """POST."""
+        return await self.request("POST", path, **options)
+
+    async def options(self, path, **options):
+        """OPTIONS."""
+        return await self.request("OPTIONS", path, **options)
+
+
 @dataclass
 class Served:
     """A running server."""
 
     url: str
     services: Services
-    http: ClientSession
+    http: Http
     events: list
     changed: asyncio.Event
     """Set with every event."""
@@ -88,8 +113,8 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, **sections):
     async with asyncio.TaskGroup() as group:
         running = group.create_task(batcher.run())
         try:
-            async with listen(build(services), config.server) as url, ClientSession(url) as http:
-                yield Served(url, services, http, events, changed)
+            async with listen(build(services), config.server) as url, ClientSession(url) as session:
+                yield Served(url, services, Http(session), events, changed)
         finally:
             running.cancel()
 
