@@ -13,7 +13,7 @@ import torch
 from fac_model.bundle import ONNX, Bundle
 from fac_model.detector import Detector
 from fac_stream.audio.frames import Samples
-from training.augment import telephone
+from training.channel import telephone
 from training.dataset import Corpus, windows
 from training.manifest import Clip, Label
 
