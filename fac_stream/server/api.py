@@ -26,8 +26,8 @@ async def model_status(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     scorer, bundle = services.scorer, services.bundle
     if scorer is None or bundle is None:
-        missing = {"loaded": False, "device": None, "accuracy": None, "version": None}
-        return web.json_response(missing, status=503)
+        fields = ("device", "accuracy", "version", "model")
+        return web.json_response({"loaded": False, **dict.fromkeys(fields), "plots": []}, status=503)
     body = {
         "loaded": True,
         "device": scorer.device,

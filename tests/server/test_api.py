@@ -39,7 +39,10 @@ async def test_model_status_without_a_model_is_503(tmp_path):
     async with serving(tmp_path, loaded=False) as served:
         response = await served.http.get("/api/model/status")
         assert response.status == 503
-        assert (await response.json())["loaded"] is False
+        status = await response.json()
+        assert status.pop("loaded") is False
+        assert status.pop("plots") == []
+        assert set(status.values()) == {None}
 
 
 @pytest.mark.parametrize("name", ["roc", "roc.png"])
