@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -174,13 +175,14 @@ class CallRunner:
 
     async def _score(self, call: Call, source: Source) -> None:
         cutter = WindowCutter(call.format, self._config.windows.hop_s)
-        async for frame in source.frames():
-            windows = cutter.push(frame)
-            call.duration_s = cutter.received_s
-            if windows:
-                await self._judge(call, windows, live=source.live)
-            if call.duration_s > self._config.ingest.max_duration_s:
-                raise TooLongError
+        async with aclosing(source.frames()) as frames:
+            async for frame in frames:
+                windows = cutter.push(frame)
+                call.duration_s = cutter.received_s
+                if windows:
+                    await self._judge(call, windows, live=source.live)
+                if call.duration_s > self._config.ingest.max_duration_s:
+                    raise TooLongError
         await self._judge(call, cutter.flush(), live=False)
 
     async def _judge(self, call: Call, windows: Sequence[Window], *, live: bool) -> None:

@@ -1,6 +1,6 @@
 """What a call needs of the place its frames come from."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 from fac_stream.audio.frames import AudioFormat, Frame
@@ -29,7 +29,7 @@ class Source(Protocol):
     def live(self) -> bool:
         """Whether the audio arrives as it is spoken: then a late window is skipped rather than waited for."""
 
-    def frames(self) -> AsyncIterator[Frame]:
+    def frames(self) -> AsyncGenerator[Frame]:
         """Frames in order; a hole in ``start_sample`` is a gap. Ends when the call completes.
 
         Raises:

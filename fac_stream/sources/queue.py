@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from fac_stream.audio.frames import AudioFormat, Frame
 
@@ -82,7 +82,7 @@ class FrameQueue:
             self._closed, self._error = True, error
             self._changed.set()
 
-    async def frames(self, idle_timeout_s: float | None = None) -> AsyncIterator[Frame]:
+    async def frames(self, idle_timeout_s: float | None = None) -> AsyncGenerator[Frame]:
         """Frames in order until the queue is closed; for one reader.
 
         Raises:

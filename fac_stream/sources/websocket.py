@@ -1,7 +1,7 @@
 """A call that comes in over ``/ws/ingest``."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fac_stream.audio.frames import Frame
 from fac_stream.config import Ingest
@@ -26,6 +26,6 @@ class WebSocketSource:
         """False for a recording that is sent faster than it can be spoken: its windows may be late."""
         return not self.queue.ahead
 
-    def frames(self) -> AsyncIterator[Frame]:
+    def frames(self) -> AsyncGenerator[Frame]:
         """Frames until the connection ends; see ``FrameQueue.frames``."""
         return self.queue.frames(self._idle_timeout_s)
