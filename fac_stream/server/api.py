@@ -7,6 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from fac_stream.events import CallSummary
 from fac_stream.metrics import CONTENT_TYPE
+from fac_stream.server.auth import GUARD
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import SERVICES
 
@@ -16,9 +17,15 @@ _SUMMARIES: TypeAdapter[Sequence[CallSummary]] = TypeAdapter(Sequence[CallSummar
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /api/health: whether the daemon works; 503 where it does not serve at all."""
+    """GET /api/health: whether the daemon works; 503 where it does not serve at all.
+
+    Open to everybody, for those who watch over it; where a token is set, the details are not.
+    """
     report = request.app[SERVICES].health()
-    return web.json_response(report, status=200 if report["status"] in ("ok", "degraded") else 503)
+    status = 200 if report["status"] in ("ok", "degraded") else 503
+    if not request.app[GUARD].trusts(request):
+        report = {"status": report["status"]}
+    return web.json_response(report, status=status)
 
 
 async def model_status(request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from fac_stream.errors import FacError
 from fac_stream.server import api
 from fac_stream.server.access_log import access_log
 from fac_stream.server.assets import PATTERN, Assets, dashboard
-from fac_stream.server.auth import Guard
+from fac_stream.server.auth import GUARD, Guard
 from fac_stream.server.failure import json_errors
 from fac_stream.server.headers import add_security_headers
 from fac_stream.server.ingest import Ingest
@@ -36,7 +36,7 @@ def build(services: Services) -> web.Application:
     app = web.Application(
         middlewares=[access_log, json_errors, guard.check], client_max_size=MAX_REALTIME_BYTES
     )
-    app[SERVICES] = services
+    app[SERVICES], app[GUARD] = services, guard
     live, ingest, predictions = Live(services), Ingest(services), Predictions(services)
     app.add_routes(
         [

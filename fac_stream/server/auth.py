@@ -49,6 +49,12 @@ class Guard:
         self._check_token(request)
         return await handler(request)
 
+    def trusts(self, request: web.Request) -> bool:
+        """Whether a request carries the token, or none is asked for."""
+        if self._token is None:
+            return True
+        return any(hmac.compare_digest(self._token, token) for token in _tokens(request))
+
     async def add_cors(self, request: web.Request, response: web.StreamResponse) -> None:
         """Let pages of an allowed origin read the answer; a signal of the application."""
         response.headers.add("Vary", "Origin")
@@ -63,10 +69,9 @@ class Guard:
 
     def _check_host(self, request: web.Request) -> None:
         hosts = request.headers.getall("Host", [])
-        match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-        if match is None:
+        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
             raise ApiError(400, "bad_host", "the request needs one Host header")
-        name = (match["v6"] or match["name"]).lower().rstrip(".")
+        name = _bare(hosts[0])
         if name in self._hosts or (self._any_address and _is_address(name)):
             return
         raise ApiError(403, "host_not_allowed", f"{name} is no name of this daemon: see server.allowed_hosts")
@@ -82,9 +87,7 @@ class Guard:
         raise ApiError(403, "origin_not_allowed", "pages of this origin may not: see server.allowed_origins")
 
     def _check_token(self, request: web.Request) -> None:
-        if self._token is None or _is_open(request):
-            return
-        if not any(hmac.compare_digest(self._token, token) for token in _tokens(request)):
+        if not _is_open(request) and not self.trusts(request):
             raise ApiError(401, "unauthorised", "send the token: Authorization: Bearer TOKEN")
 
 
@@ -96,7 +99,8 @@ def subprotocols(request: web.Request) -> list[str]:
 
 def _tokens(request: web.Request) -> list[bytes]:
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    tokens = [token.strip().encode()] if kind.lower() == "bearer" else []
+    # Bytes that are no UTF-8 reach us as surrogates.
+    tokens = [token.strip().encode(errors="surrogateescape")] if kind.lower() == "bearer" else []
     for name in subprotocols(request):
         if name.startswith(TOKEN_SUBPROTOCOL):
             text = name.removeprefix(TOKEN_SUBPROTOCOL)
@@ -113,7 +117,9 @@ def _is_open(request: web.Request) -> bool:
 
 
 def _bare(host: str) -> str:
-    return host.lower().strip("[]").rstrip(".")
+    """The name or address alone: no port, no brackets, no dot at the end."""
+    match = _HOST.fullmatch(host)
+    return ((match["v6"] or match["name"]) if match else host).lower().rstrip(".")
 
 
 def _is_address(name: str) -> bool:
@@ -126,3 +132,6 @@ def _is_address(name: str) -> bool:
 
 def _is_wildcard(host: str) -> bool:
     return _is_address(host) and ipaddress.ip_address(host).is_unspecified
+
+
+GUARD = web.AppKey("guard", Guard)

@@ -81,6 +81,8 @@ class Connection:
         self._socket = socket
         self._running = running
         self._stream = PcmStream()
+        limits = services.config.ingest
+        self._longest_s = limits.max_duration_s + limits.idle_timeout_s
 
     async def run(self) -> Close:
         """Serve from the hello to the end of the call."""
@@ -121,7 +123,10 @@ class Connection:
             running = group.create_task(self._services.calls.run(call, source))
             self._running.add(running)
             running.add_done_callback(self._running.discard)
-            await asyncio.wait([running])
+            # A sender of one sample now and then is neither idle nor ever too long.
+            if not (await asyncio.wait([running], timeout=self._longest_s))[0]:
+                source.queue.close(ProtocolError("open for longer than ingest.max_duration_s allows"))
+                await asyncio.wait([running])
             reader.cancel()
         return None if running.cancelled() else running.result()
 

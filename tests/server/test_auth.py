@@ -1,3 +1,4 @@
+import asyncio
 import base64
 from types import SimpleNamespace
 
@@ -42,6 +43,30 @@ async def test_the_dashboards_files_and_health_are_open(tmp_path, path):
         assert (await served.http.get(path)).status == 200
 
 
+@pytest.mark.parametrize("name", [b"Authorization: Bearer ", b"Sec-WebSocket-Protocol: fac.v1, fac.token."])
+async def test_a_token_that_is_no_text_is_refused(tmp_path, name):
+    """Bytes that are no UTF-8 are a wrong token, not a fault of ours."""
+    async with serving(tmp_path, server={"token": TOKEN}) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        writer.write(
+            b"GET /api/calls HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            + name
+            + b"\xff\xfe\r\n\r\n"
+        )
+        async with asyncio.timeout(30):
+            assert (await reader.read()).startswith(b"HTTP/1.1 401")
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_health_tells_strangers_no_details(tmp_path):
+    """Names of devices and files are for those who have the token."""
+    report = {"status": "degraded", "problems": ["microphone of the boss"]}
+    async with serving(tmp_path, health=report, server={"token": TOKEN}) as served:
+        assert await (await served.http.get("/api/health")).json() == {"status": "degraded"}
+        assert await (await served.http.get("/api/health", headers=BEARER)).json() == report
+
+
 async def test_posts_need_the_token(tmp_path):
     """No recording is scored for a stranger."""
     async with serving(tmp_path, server={"token": TOKEN}) as served:
@@ -78,10 +103,12 @@ async def test_a_rebound_name_is_refused(tmp_path, host):
         assert (await response.json())["error"]["code"] == "host_not_allowed"
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8765", "[::1]:8765", "fac.intern."])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1:8765", "[::1]:8765", "fac.intern.", "b.intern"]
+)
 async def test_our_own_names_are_accepted(tmp_path, host):
     """Loopback and server.allowed_hosts, with any port, as a forwarded port has another."""
-    async with serving(tmp_path, server={"allowed_hosts": ["fac.intern"]}) as served:
+    async with serving(tmp_path, server={"allowed_hosts": ["fac.intern", "B.intern:443"]}) as served:
         assert (await served.http.get("/api/health", headers={"Host": host})).status == 200
 
 

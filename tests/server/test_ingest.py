@@ -261,6 +261,19 @@ async def test_a_call_has_a_longest_duration(tmp_path):
         assert served.of("call.ended")[0].reason == "too_long"
 
 
+async def test_a_trickle_does_not_hold_a_place_for_ever(tmp_path):
+    """A sender whose audio falls far behind the clock is ended by the clock."""
+    async with serving(tmp_path, ingest={"max_duration_s": 0.1, "idle_timeout_s": 0.2}) as served:
+        async with served.connect("/ws/ingest") as socket:
+            await hello(socket)
+            with suppress(ConnectionClosed):
+                while True:
+                    await socket.send(bytes(2))
+                    await asyncio.sleep(0.01)
+            assert await closing(socket) == 4400
+        assert "max_duration_s" in (await served.first("call.ended")).detail
+
+
 async def test_pings_are_answered_while_the_model_works(tmp_path):
     """The socket is read although its call waits for scores."""
     scorer = BlockedScorer()
