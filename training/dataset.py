@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
-from training.manifest import Clip, Label, Split, read_manifest
+from training.manifest import Clip, Label, ManifestError, Split, read_manifest
 from training.pcm import FRAME, WINDOW, Pcm, PcmCache, active_frames, to_float
 
 Sampling = Literal["plain", "uniform", "paired"]
@@ -70,6 +70,17 @@ class Corpus:
         """The clips of one split with one of the labels; may be empty."""
         kept = [i for i, clip in enumerate(self.clips) if clip.split == split and clip.label in labels]
         return Corpus([self.clips[i] for i in kept], self.pcm.subset(kept))
+
+    def speech(self, split: Split) -> "Corpus":
+        """Both classes of one split.
+
+        Raises:
+            ManifestError: one is missing.
+        """
+        part = self.part(split, Label.REAL, Label.FAKE)
+        if len({clip.label for clip in part.clips}) < 2:
+            raise ManifestError(f"split {split} needs clips of both classes, real and fake")
+        return part
 
     def hours(self, label: Label) -> float:
         """Hours of speech of one label."""

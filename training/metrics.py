@@ -81,16 +81,14 @@ def with_intervals(
     """
     ranking = Ranking.of(labels, scores)
     rng = np.random.default_rng(seed)
-    names = (
-        np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    )
+    names = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    classes = [(labels == label, *np.unique(names[labels == label], return_inverse=True)) for label in (0, 1)]
+    weights = np.zeros(len(labels))
     rows = []
     for _ in range(draws):
-        weights = np.zeros(len(labels))
-        for label in (False, True):
-            members, places = np.unique(names[labels == label], return_inverse=True)
-            counts = np.bincount(rng.integers(0, len(members), len(members)), minlength=len(members))
-            weights[labels == label] = counts[places]
+        for chosen, members, places in classes:
+            drawn = np.bincount(rng.integers(0, len(members), len(members)), minlength=len(members))
+            weights[chosen] = drawn[places]
         rows.append(list(ranking.figures(weights).values()))
     low, high = np.percentile(rows, [2.5, 97.5], axis=0)
     value = ranking.figures(np.ones(len(labels)))
