@@ -48,7 +48,7 @@ class Ingest:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._handlers: set[asyncio.Task[Any]] = set()
-        self._running: set[asyncio.Task[CallEnded]] = set()
+        self._connections: dict[asyncio.Task[Any], Connection] = {}
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """GET /ws/ingest."""
@@ -58,28 +58,31 @@ class Ingest:
         # Who has not said hello yet holds no place among the calls, but is not free either.
         if len(self._handlers) >= 2 * limits.max_calls:
             raise ApiError(503, "full", "too many connections are open", retry_after_s=10)
-        with registered(self._handlers):
+        with registered(self._handlers) as handler:
             # No heartbeat: a sender that is gone is noticed by ingest.idle_timeout_s.
             socket = await upgrade(request, max_message_bytes=limits.max_message_bytes, heartbeat_s=None)
-            await serve(request, socket, Connection(self._services, socket, self._running).run())
+            connection = self._connections[handler] = Connection(self._services, socket)
+            try:
+                await serve(request, socket, connection.run())
+            finally:
+                del self._connections[handler]
             return socket
 
     async def stop(self) -> None:
         """End the calls that are going on, with reason ``shutdown``; their connections say so."""
-        for task in self._running:
-            task.cancel()
+        for handler, connection in self._connections.items():
+            (connection.running or handler).cancel()
         await finished(self._handlers)
 
 
 class Connection:
     """One socket and the call it brings."""
 
-    def __init__(
-        self, services: Services, socket: web.WebSocketResponse, running: set[asyncio.Task[CallEnded]]
-    ) -> None:
+    def __init__(self, services: Services, socket: web.WebSocketResponse) -> None:
+        self.running: asyncio.Task[CallEnded] | None = None
+        """The call, once there is one; cancelling it ends the connection with a goodbye."""
         self._services = services
         self._socket = socket
-        self._running = running
         self._stream = PcmStream()
         limits = services.config.ingest
         self._longest_s = limits.max_duration_s + limits.idle_timeout_s
@@ -120,9 +123,7 @@ class Connection:
         """Read the socket and run the call until the call is over; None when the daemon stops."""
         async with asyncio.TaskGroup() as group:
             reader = group.create_task(self._read(source.queue))
-            running = group.create_task(self._services.calls.run(call, source))
-            self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            running = self.running = group.create_task(self._services.calls.run(call, source))
             # A sender of one sample now and then is neither idle nor ever too long.
             if not (await asyncio.wait([running], timeout=self._longest_s))[0]:
                 source.queue.close(ProtocolError("open for longer than ingest.max_duration_s allows"))

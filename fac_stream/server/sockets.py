@@ -64,14 +64,14 @@ async def upgrade(
 
 
 @contextmanager
-def registered(handlers: set[asyncio.Task[Any]]) -> Iterator[None]:
+def registered(handlers: set[asyncio.Task[Any]]) -> Iterator[asyncio.Task[Any]]:
     """Count the task that handles a connection among ``handlers`` while the block runs."""
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("connections are handled by tasks")
     handlers.add(task)
     try:
-        yield
+        yield task
     finally:
         handlers.discard(task)
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from fac_stream.server import ingest
+from fac_stream.server import ingest, sockets
 from tests.fakes import BlockedScorer
 from tests.server.serving import answer, hello, serving, voice
 
@@ -299,6 +299,16 @@ async def test_stopping_ends_calls_as_shutdown(tmp_path):
     code, _, closed = await refusal(socket)
     assert (code, closed) == ("stopping", 1001)
     assert served.of("call.ended")[0].reason == "shutdown"
+
+
+async def test_stopping_does_not_wait_for_who_never_said_hello(tmp_path, monkeypatch):
+    """A connection without a call is dropped at once."""
+    monkeypatch.setattr(ingest, "HELLO_TIMEOUT_S", 3600)
+    monkeypatch.setattr(sockets, "STOP_TIMEOUT_S", 3600)
+    async with asyncio.timeout(60):
+        async with serving(tmp_path) as served:
+            socket = await served.connect("/ws/ingest")
+        await socket.wait_closed()
 
 
 async def test_without_a_model_no_call_is_taken(tmp_path):
