@@ -82,7 +82,10 @@ class Console:
 
 @pytest.fixture
 def open_page(chromium):
-    """Opens pages in contexts of their own, and checks their consoles in the end."""
+    """Opens pages in contexts of their own, and checks their consoles in the end.
+
+    Ask for it after the daemon: then the pages are gone before the daemon is, without complaint.
+    """
     contexts, consoles = [], []
 
     def start(url=None, browser=None, **options):
@@ -110,7 +113,7 @@ def daemon():
 
 
 @pytest.fixture
-def page(open_page, daemon):
+def page(daemon, open_page):
     """The dashboard on a desktop, live."""
     opened = open_page(daemon.url)
     expect(opened.get_by_role("status", name="Connection")).to_have_text("Live")

@@ -5,7 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.scripted import ScriptedDaemon, point, raised, scored, started, summary
+from tests.browser.messages import point, raised, scored, started, summary
+from tests.browser.scripted import ScriptedDaemon
 
 pytestmark = pytest.mark.browser
 TOKEN = "a-token-with/+="
@@ -56,7 +57,7 @@ def test_daemon_that_is_away_is_tried_again(page, daemon):
     expect(connection(page)).to_have_text("Live")
 
 
-def test_silent_line_is_asked_then_stale_then_left(open_page, daemon):
+def test_silent_line_is_asked_then_stale_then_left(daemon, open_page):
     """Ten silent seconds bring a question, fifteen a warning, thirty a new connection."""
     page = open_page()
     page.clock.install()
@@ -124,3 +125,4 @@ def test_token_is_asked_for_and_sent(open_page):
         page.reload()
         expect(connection(page)).to_have_text("Live")
         assert daemon.subprotocols == ["fac.v1", "fac.v1"]
+        page.close()

@@ -85,6 +85,7 @@ def test_token_opens_the_real_door(tmp_path, open_page):
         page.get_by_role("button", name="Connect").click()
 
         expect(page.get_by_role("status", name="Connection")).to_have_text("Live")
+        page.close()
 
 
 def test_restarted_daemon_is_found_again(tmp_path, open_page):
@@ -98,3 +99,4 @@ def test_restarted_daemon_is_found_again(tmp_path, open_page):
         port = int(daemon.url.rstrip("/").rpartition(":")[2])
     with running(tmp_path, server={"port": port}):
         expect(page.get_by_role("status", name="Connection")).to_have_text("Live", timeout=60_000)
+        page.close()

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.scripted import (
+from tests.browser.messages import (
     changed,
     ended,
     leg_summary,
@@ -146,7 +146,7 @@ def test_page_that_comes_late_gets_the_beginning(page, daemon):
 
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("row")).to_have_count(1 + 9 + 1)  # 6.0 s was known from the history
-    expect(dialog.get_by_role("row").nth(1)).to_contain_text("0:0650%50%1.6 sHuman")
+    expect(dialog.get_by_role("row").nth(1)).to_contain_text("0:06.550%50%1.6 sHuman")
     expect(dialog.get_by_role("row", name="no score")).to_have_count(1)
     page.keyboard.press("Escape")
     expect(button).to_be_focused()

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE
-from tests.browser.scripted import WEB, leg_summary, scored, started, summary
+from tests.browser.messages import leg_summary, scored, started, summary
+from tests.browser.scripted import WEB
 
 JAVASCRIPT = sorted(WEB.glob("js/**/*.js"))
 pytestmark = pytest.mark.browser
@@ -61,7 +62,7 @@ def test_page_asks_only_its_own_daemon(page, daemon):
     assert page.console.hosts == {daemon.url.split("/")[2]}
 
 
-def test_page_obeys_a_strict_policy(open_page, daemon):
+def test_page_obeys_a_strict_policy(daemon, open_page):
     """Under the daemon's own headers a full page is drawn and the browser reports no violation."""
     page = open_page()
     page.add_init_script(
@@ -95,7 +96,7 @@ def test_banner_says_how_far_to_trust_it(page):
     expect(page.get_by_role("region", name="The model")).to_contain_text("93%")
 
 
-def test_daemon_without_model_is_told(open_page, daemon):
+def test_daemon_without_model_is_told(daemon, open_page):
     """A status of 503 with ``loaded: false`` is shown as what it is."""
     daemon.loaded = False
     page = open_page(daemon.url)
@@ -115,7 +116,7 @@ def test_plots_load_when_opened(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_can_be_told_apart(open_page, daemon, scheme):
+def test_colours_can_be_told_apart(daemon, open_page, scheme):
     """Text reaches WCAG AA, 4.5 to 1, on every ground it stands on."""
     page = open_page(daemon.url, color_scheme=scheme)
     fronts = ["ink", "muted", "accent", "human", "suspicious", "synthetic", "unknown"]
@@ -127,7 +128,7 @@ def test_colours_can_be_told_apart(open_page, daemon, scheme):
     assert weak == []
 
 
-def test_theme_follows_the_system_until_chosen(open_page, daemon):
+def test_theme_follows_the_system_until_chosen(daemon, open_page):
     """The page turns with the system; a chosen theme stays, also after a reload."""
     page = open_page(daemon.url, color_scheme="light")
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -144,7 +145,7 @@ def test_theme_follows_the_system_until_chosen(open_page, daemon):
     assert page.evaluate(ground) == light
 
 
-def test_charts_follow_the_theme(open_page, daemon):
+def test_charts_follow_the_theme(daemon, open_page):
     """A canvas knows no CSS: it is drawn anew when the theme changes."""
     page = open_page(daemon.url, color_scheme="light")
     daemon.until(lambda: daemon.subscribers)
@@ -164,7 +165,7 @@ def test_charts_follow_the_theme(open_page, daemon):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_phone_scrolls_one_way_only(open_page, daemon, scheme):
+def test_phone_scrolls_one_way_only(daemon, open_page, scheme):
     """At 390 pixels a full page is no wider than the phone."""
     long = "a-call-id-of-a-telephone-system-that-does-not-fit-on-any-phone-" * 2
     legs = [leg_summary("caller"), leg_summary("agent", "synthetic", 0.97)]
@@ -173,6 +174,29 @@ def test_phone_scrolls_one_way_only(open_page, daemon, scheme):
 
     expect(page.get_by_role("meter")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+def test_who_wants_calm_gets_it(daemon, open_page):
+    """Reduced motion: nothing glides, frames come a second apart, and the numbers still arrive."""
+    page = open_page(daemon.url, reduced_motion="reduce")
+    daemon.until(lambda: daemon.subscribers)
+    daemon.say(started(), scored(0.8, 2.0))
+
+    glide = (
+        page.get_by_role("meter").locator("i").evaluate("(bar) => getComputedStyle(bar).transitionDuration")
+    )
+    gap = page.evaluate(
+        """async () => {
+          const { redraw } = await import("/js/frame.js");
+          const drawn = () => new Promise((resolve) => redraw(() => resolve(performance.now())));
+          const first = await drawn();
+          return (await drawn()) - first;
+        }"""
+    )
+
+    expect(page.get_by_text("80%", exact=True)).to_be_visible()
+    assert glide == "0s"
+    assert gap >= 900
 
 
 def test_keyboard_reaches_everything(page):

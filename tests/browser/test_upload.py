@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE
-from tests.browser.scripted import prediction
+from tests.browser.messages import prediction
 
 pytestmark = pytest.mark.browser
 RECORDING = {"name": "voicemail.ogg", "mimeType": "audio/ogg", "buffer": b"OggS not really"}
@@ -45,7 +45,7 @@ def test_chosen_file_is_sent_whole(page, daemon):
     choose(page)
     region = page.get_by_role("region", name="Check a recording")
 
-    expect(region.get_by_role("definition")).to_have_text(["fake", "87%", "Synthetic", "0:12", "9.5 s"])
+    expect(region.get_by_role("definition")).to_have_text(["fake", "87%", "Synthetic", "9.5 s of 0:12"])
     expect(region.get_by_role("img", name="Timeline of mixed: highest window 87%")).to_be_visible()
     assert daemon.uploaded == [("file", "voicemail.ogg", RECORDING["buffer"])]
     region.get_by_role("button", name="Show as table").click()
@@ -104,7 +104,7 @@ def test_another_can_be_analysed(page, daemon):
     assert len(daemon.uploaded) == 2
 
 
-def test_every_leg_has_its_timeline(open_page, daemon):
+def test_every_leg_has_its_timeline(daemon, open_page):
     """A stereo file shows both sides, also on a phone."""
     windows = [
         {"leg": leg, "start_s": 0.0, "end_s": 2.0, "score": score, "skipped": None, "speech_s": 1.0}

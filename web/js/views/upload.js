@@ -133,8 +133,7 @@ function fill(refs, name, answer) {
     ["Prediction", prediction],
     ["Confidence", percent(confidence)],
     ["Decision", decision && finalWord(decision)],
-    ["Length", clock(duration_s)],
-    ["Speech", `${number(speech_s, 1)} s`],
+    ["Speech", `${number(speech_s, 1)} s of ${clock(duration_s)}`],
   ];
   refs.facts.append(...pairs(facts));
 }
