@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 HELLO_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 5.0
+CLOCK_GRACE_S = 30.0
+"""How much longer than its audio may last a connection may last."""
 
 _ENDS = {
     EndReason.PROTOCOL_ERROR: (4400, "protocol_error"),
@@ -84,8 +86,6 @@ class Connection:
         self._services = services
         self._socket = socket
         self._stream = PcmStream()
-        limits = services.config.ingest
-        self._longest_s = limits.max_duration_s + limits.idle_timeout_s
 
     async def run(self) -> Close:
         """Serve from the hello to the end of the call."""
@@ -121,11 +121,12 @@ class Connection:
 
     async def _run(self, call: Call, source: WebSocketSource) -> CallEnded | None:
         """Read the socket and run the call until the call is over; None when the daemon stops."""
+        longest_s = self._services.config.ingest.max_duration_s + CLOCK_GRACE_S
         async with asyncio.TaskGroup() as group:
             reader = group.create_task(self._read(source.queue))
             running = self.running = group.create_task(self._services.calls.run(call, source))
             # A sender of one sample now and then is neither idle nor ever too long.
-            if not (await asyncio.wait([running], timeout=self._longest_s))[0]:
+            if not (await asyncio.wait([running], timeout=longest_s))[0]:
                 source.queue.close(ProtocolError("open for longer than ingest.max_duration_s allows"))
                 await asyncio.wait([running])
             reader.cancel()

@@ -261,9 +261,10 @@ async def test_a_call_has_a_longest_duration(tmp_path):
         assert served.of("call.ended")[0].reason == "too_long"
 
 
-async def test_a_trickle_does_not_hold_a_place_for_ever(tmp_path):
+async def test_a_trickle_does_not_hold_a_place_for_ever(tmp_path, monkeypatch):
     """A sender whose audio falls far behind the clock is ended by the clock."""
-    async with serving(tmp_path, ingest={"max_duration_s": 0.1, "idle_timeout_s": 0.2}) as served:
+    monkeypatch.setattr(ingest, "CLOCK_GRACE_S", 0)
+    async with serving(tmp_path, ingest={"max_duration_s": 0.1}) as served:
         async with served.connect("/ws/ingest") as socket:
             await hello(socket)
             with suppress(ConnectionClosed):
