@@ -200,6 +200,8 @@ class CallEnded(Event):
     """The error in words, where there was one."""
     duration_s: Seconds
     """Seconds of audio received."""
+    lost_s: Seconds = 0.0
+    """Seconds that no window covers: gaps in the audio, and pieces between gaps too short to score."""
     legs: list[LegSummary]
     """Where each leg stood at the end."""
 

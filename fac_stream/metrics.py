@@ -24,6 +24,9 @@ class Metrics:
         self._ended = Counter("fac_calls_ended", "Calls ended.", ["reason"], registry=r)
         self._refused = Counter("fac_calls_refused", "Calls not accepted.", ["reason"], registry=r)
         self._audio = Counter("fac_audio_received_seconds", "Audio of ended calls.", registry=r)
+        self._lost = Counter(
+            "fac_audio_lost_seconds", "Audio of ended calls that no window covers.", registry=r
+        )
         self._windows = Counter("fac_windows_scored", "Windows that got a score.", registry=r)
         self._skipped = Counter("fac_windows_skipped", "Windows without a score.", ["reason"], registry=r)
         self._latency = Histogram(
@@ -58,6 +61,7 @@ class Metrics:
             case CallEnded():
                 self._ended.labels(event.reason.value).inc()
                 self._audio.inc(event.duration_s)
+                self._lost.inc(event.lost_s)
             case WindowScored():
                 self._on_window(event)
             case AlertRaised():

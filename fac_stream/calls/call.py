@@ -100,6 +100,7 @@ class Call:
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
     duration_s: float = 0.0
+    lost_s: float = 0.0
     alerts: dict[str, AlertRaised] = field(default_factory=dict)
     """Alerts that are firing, by alert id."""
 
@@ -178,12 +179,14 @@ class CallRunner:
         async with aclosing(source.frames()) as frames:
             async for frame in frames:
                 windows = cutter.push(frame)
-                call.duration_s = cutter.received_s
+                call.duration_s, call.lost_s = cutter.received_s, cutter.lost_s
                 if windows:
                     await self._judge(call, windows, live=source.live)
                 if call.duration_s > self._config.ingest.max_duration_s:
                     raise TooLongError
-        await self._judge(call, cutter.flush(), live=False)
+        windows = cutter.flush()
+        call.lost_s = cutter.lost_s
+        await self._judge(call, windows, live=False)
 
     async def _judge(self, call: Call, windows: Sequence[Window], *, live: bool) -> None:
         verdicts = await self._batcher.score(windows, live=live)
@@ -237,6 +240,7 @@ class CallRunner:
             reason=reason,
             detail=detail,
             duration_s=call.duration_s,
+            lost_s=call.lost_s,
             legs=[leg.summary() for leg in call.legs.values()],
         )
         self._bus.publish(ended)

@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -16,7 +15,7 @@ from fac_stream.audio.frames import AudioFormat, Frame
 
 
 class FrameQueue:
-    """At most ``queue_s`` seconds of frames, and one frame more; made inside the event loop it is read in."""
+    """At most ``queue_s`` seconds of frames, and one frame more; all of it belongs to the event loop."""
 
     def __init__(
         self, audio_format: AudioFormat, queue_s: float, now: Callable[[], float] = time.monotonic
@@ -25,9 +24,6 @@ class FrameQueue:
         self._width = audio_format.frame_width
         self._queue_s = queue_s
         self._now = now
-        self._loop = asyncio.get_running_loop()
-        # Held for a few operations on a deque: a device's callback thread puts while the event loop takes.
-        self._lock = threading.Lock()
         self._frames: deque[Frame] = deque()
         self._queued = 0
         self._received = 0
@@ -67,14 +63,19 @@ class FrameQueue:
         self.put_nowait(frame)
 
     def put_nowait(self, frame: Frame) -> None:
-        """Add a frame in the event loop's thread, dropping the oldest ones where it does not fit."""
-        self._add(frame)
+        """Add a frame, dropping the oldest ones where it does not fit; ignored once closed."""
+        if self._closed:
+            return
+        if self._started_at is None:
+            self._started_at = self._now()
+        samples = self._samples(frame)
+        self._received += samples
+        while self.full:
+            oldest = self._pop()
+            self._dropped += self._samples(oldest)
+        self._frames.append(frame)
+        self._queued += samples
         self._changed.set()
-
-    def put_threadsafe(self, frame: Frame) -> None:
-        """``put_nowait`` for any other thread, such as a device's callback; never waits."""
-        if self._add(frame):
-            self._loop.call_soon_threadsafe(self._changed.set)
 
     def close(self, error: Exception | None = None) -> None:
         """Add nothing more; the reader gets what waits, then the end or ``error``. The first call counts."""
@@ -105,29 +106,10 @@ class FrameQueue:
             self._changed.clear()
             await self._changed.wait()
 
-    def _add(self, frame: Frame) -> bool:
-        """Append; returns whether the queue was empty, so that a sleeping reader has to be woken."""
-        with self._lock:
-            if self._closed:
-                return False
-            if self._started_at is None:
-                self._started_at = self._now()
-            was_empty = not self._frames
-            samples = self._samples(frame)
-            self._received += samples
-            while self.full:
-                oldest = self._samples(self._frames.popleft())
-                self._queued -= oldest
-                self._dropped += oldest
-            self._frames.append(frame)
-            self._queued += samples
-            return was_empty
-
     def _pop(self) -> Frame:
-        with self._lock:
-            frame = self._frames.popleft()
-            self._queued -= self._samples(frame)
-            return frame
+        frame = self._frames.popleft()
+        self._queued -= self._samples(frame)
+        return frame
 
     def _samples(self, frame: Frame) -> int:
         return len(frame.data) // self._width

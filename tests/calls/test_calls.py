@@ -151,12 +151,13 @@ async def test_a_gap_is_not_crossed():
     """A window never spans lost audio: after a gap the windows start again."""
     house = House()
 
-    await house.run(ScriptedSource(voice((0.5, 6.0)), drop=range(125, 150)))
+    ended = await house.run(ScriptedSource(voice((0.5, 6.0)), drop=range(125, 150)))
 
     windows = [(e.start_s, e.end_s) for e in house.events if isinstance(e, WindowScored)]
     assert all(end <= 2.5 or start >= 3.0 for start, end in windows)
     assert (0.0, 2.0) in windows
     assert (3.0, 5.0) in windows
+    assert ended.lost_s == pytest.approx(0.5)
 
 
 async def test_admission_is_bounded_and_ids_are_unique():

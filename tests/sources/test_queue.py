@@ -1,6 +1,5 @@
 import asyncio
 import itertools
-import threading
 
 import pytest
 from hypothesis import given, settings
@@ -133,20 +132,3 @@ async def test_closing_wakes_a_sender_that_waits():
         await asyncio.sleep(0)
         queue.close()
     assert [len(frame.data) for frame in await read_all(queue)] == [2 * RATE]
-
-
-async def test_another_thread_can_put():
-    """Frames from a device's thread arrive in order and wake the reader."""
-    queue = FrameQueue(MULAW, queue_s=60.0)
-    sent = frames([160] * 500)
-
-    def device():
-        for frame in sent:
-            queue.put_threadsafe(frame)
-
-    reader = queue.frames(idle_timeout_s=30)
-    thread = threading.Thread(target=device)
-    thread.start()
-    received = [await anext(reader) for _ in sent]
-    thread.join()
-    assert received == sent
