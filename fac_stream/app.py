@@ -65,11 +65,17 @@ class Daemon:
         )
         self.calls = Calls(settings, self.bus, self.batcher, scorer)
         self.sources = [
-            LocalSource(_name(source), partial(_open, source, settings.ingest), self.calls)
+            LocalSource(
+                _name(source),
+                partial(_open, source, settings.ingest),
+                self.calls,
+                endless=_is_endless(source),
+            )
             for source in settings.sources
         ]
         self.started_at = time.monotonic()
         self._rule = SyntheticVoice()
+        self._outboxes: list[Outbox] = []
         self.bus.listen(self.metrics.on_event)
         self.bus.listen(self._raise_alerts)
         self.metrics.describe(scorer.model, scorer.device)
@@ -79,6 +85,7 @@ class Daemon:
     def health(self) -> dict[str, Any]:
         """What ``GET /api/health`` answers."""
         problems = [f"{source.name}: {source.problem}" for source in self.sources if source.problem]
+        problems += [outbox.problem for outbox in self._outboxes if outbox.problem]
         return {
             "status": "degraded" if problems else "ok",
             "problems": problems,
@@ -98,7 +105,7 @@ class Daemon:
     async def serve(self, stop: asyncio.Event, announce: Announce) -> None:
         """Run until ``stop`` is set or a vital task dies; ``announce`` gets the address once it answers."""
         async with aiohttp.ClientSession() as session:
-            outboxes = [self._outbox(hook, session) for hook in self.config.alerts.webhooks]
+            outboxes = self._outboxes = [self._outbox(hook, session) for hook in self.config.alerts.webhooks]
             async with asyncio.TaskGroup() as vital:
                 tasks = [vital.create_task(self.batcher.run())]
                 tasks += [vital.create_task(outbox.run()) for outbox in outboxes]
@@ -130,7 +137,7 @@ class Daemon:
         )
 
 
-def run(settings: config.Config, *, banner: bool = True) -> None:
+def run(settings: config.Config) -> None:
     """Run the daemon in this process until SIGINT or SIGTERM.
 
     Raises:
@@ -139,7 +146,7 @@ def run(settings: config.Config, *, banner: bool = True) -> None:
     logs.configure(settings.logging)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_main(settings, _print_address if banner else _ignore))
+            runner.run(_main(settings, _print_address))
         except* FacError as group:
             raise _first(group) from None
 
@@ -170,6 +177,10 @@ def _open(source: config.SourceConfig, ingest: config.Ingest) -> Source:
     if isinstance(source, config.MicrophoneSource):
         return MicrophoneSource(source, queue_s=ingest.queue_s)
     raise SourceError(f"unknown source {source!r}")
+
+
+def _is_endless(source: config.SourceConfig) -> bool:
+    return isinstance(source, config.MicrophoneSource) or source.repeat
 
 
 def _name(source: config.SourceConfig) -> str:
@@ -205,7 +216,3 @@ def _first(error: BaseException) -> BaseException:
 
 def _print_address(address: str) -> None:
     print(f"FAC Stream is listening. Dashboard: {address}", flush=True)  # noqa: T201 - what the user waits for
-
-
-def _ignore(address: str) -> None:
-    pass

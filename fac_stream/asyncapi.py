@@ -35,8 +35,9 @@ MESSAGES: tuple[type[Event], ...] = (
 )
 CLOSE_CODES = {
     1001: "the daemon is stopping; reconnect later",
-    1013: "too many subscribers or calls; reconnect later",
+    1011: "a fault of the daemon; reconnect",
     4008: "the subscriber did not keep up; reconnect and start from the snapshot",
+    4400: "the subscriber sent something else than a request for a snapshot",
 }
 
 
@@ -134,6 +135,7 @@ Connect a WebSocket to `ws://127.0.0.1:8765/ws/events`. Each text message is one
 - A reader who cannot take even those is closed with code 4008 and starts over from the snapshot.
 - With `server.token` set, send `Authorization: Bearer TOKEN`. A browser, which cannot set headers on a
   WebSocket, offers the subprotocols `fac.v1` and `fac.token.` + base64url of the token.
+- `server.max_subscribers` may read at a time; the next one is answered 503 with `Retry-After` instead.
 - `score` and `smoothed` are probabilities that the voice is synthetic. `null` means that there is no score;
   it never means that the voice is human.
 

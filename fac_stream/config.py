@@ -1,32 +1,27 @@
-"""The configuration: one typed tree, read from YAML and ``FAC_*`` environment variables.
+"""The configuration: one typed tree; every key has a default.
 
-``FAC_SERVER__PORT=9000`` sets ``server.port``: a double underscore goes one level down, the value is read as
-YAML. The environment wins over the file. Unknown keys and bad values are refused, each with path and line.
+``config.yaml`` is the reference, with a comment on each key; ``config_file.py`` reads one. Unknown keys are
+refused everywhere.
 """
 
 import base64
 import ipaddress
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from fac_stream.errors import ConfigError
-
-ENV_PREFIX = "FAC_"
-
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+Threshold = Annotated[float, Field(ge=0.02, le=0.98)]
+"""Of smoothed scores, which never leave 0.01 to 0.99: one beyond would never be reached."""
 LegName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
@@ -152,9 +147,9 @@ class Batching(Section):
 class DecisionRule(Section):
     """From scores to a decision, per leg."""
 
-    raise_at: Probability = 0.9
-    suspect_at: Probability = 0.7
-    clear_at: Probability = 0.5
+    raise_at: Threshold = 0.9
+    suspect_at: Threshold = 0.7
+    clear_at: Threshold = 0.5
     half_life_s: Annotated[float, Field(gt=0, le=600)] = 3.0
     min_speech_s: Annotated[float, Field(ge=0, le=600)] = 2.5
     forget_after_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
@@ -174,6 +169,18 @@ class Webhook(Section):
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 15.0
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 8
     first_retry_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+
+    @field_validator("url")
+    @classmethod
+    def _url_has_a_host(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            usable = bool(parts.hostname and parts.hostname.encode("idna")) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("a webhook url looks like https://host/path, and its host must be one")
+        return url
 
     @field_validator("secret")
     @classmethod
@@ -235,128 +242,3 @@ class Config(Section):
     alerts: Alerts = Alerts()
     history: History = History()
     logging: Logging = Logging()
-
-
-def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
-    """Read a configuration.
-
-    Args:
-        path: YAML file; None for the defaults alone.
-        environ: where ``FAC_*`` is looked up; the process environment unless given.
-        overrides: dotted paths with double underscores, as the command line sets them (``server__port=0``).
-
-    Raises:
-        ConfigError: the file cannot be read, a key is unknown or a value is bad; names every fault.
-    """
-    text = _read(path) if path else ""
-    name = str(path) if path else "configuration"
-    node = _compose(text, name)
-    tree = yaml.safe_load(text) if node else {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{name}:1: the top level must be a mapping of sections")
-    origins: dict[tuple[str, ...], str] = {}
-    for variable, value in sorted((os.environ if environ is None else environ).items()):
-        if variable.startswith(ENV_PREFIX):
-            keys = tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
-            _put(tree, keys, _env_value(variable, value), variable)
-            origins[keys] = variable
-    for dotted, value in overrides.items():
-        if value is not None:
-            _put(tree, tuple(dotted.split("__")), value, "command line")
-            origins[tuple(dotted.split("__"))] = "command line"
-    try:
-        return Config.model_validate({key: value for key, value in tree.items() if value is not None})
-    except ValidationError as error:
-        lines = [_explain(fault, node, name, origins) for fault in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-
-
-def _compose(text: str, name: str) -> yaml.Node | None:
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from None
-    if isinstance(node, yaml.Node):
-        _refuse_duplicates(node, name)
-        return node
-    return None
-
-
-def _refuse_duplicates(node: yaml.Node, name: str) -> None:
-    """YAML lets a later key silently win over an earlier one; in a configuration that is a mistake."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise ConfigError(
-                    f"{name}:{key.start_mark.line + 1}: {key.value!r} stands here a second time"
-                )
-            seen.add(key.value)
-            _refuse_duplicates(value, name)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicates(item, name)
-
-
-def _env_value(variable: str, value: str) -> Any:
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"{variable}: its value is not valid YAML: quote it") from None
-
-
-def _put(tree: dict[str, Any], keys: tuple[str, ...], value: Any, origin: str) -> None:
-    for key in keys[:-1]:
-        child = tree.get(key)
-        if child is None:
-            child = tree[key] = {}
-        if not isinstance(child, dict):
-            raise ConfigError(f"{origin}: {key!r} is not a section; lists are set whole, as YAML")
-        tree = child
-    tree[keys[-1]] = value
-
-
-def _explain(fault: Any, node: yaml.Node | None, name: str, origins: Mapping[tuple[str, ...], str]) -> str:
-    location = fault["loc"]
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        message = "unknown key"
-    path = ".".join(str(part) for part in _without_tags(location)) or "(top level)"
-    origin = next(
-        (origins[tuple(location[:n])] for n in range(len(location), 0, -1) if location[:n] in origins), None
-    )
-    return f"{origin or f'{name}:{_line_of(node, location)}'}: {path}: {message}"
-
-
-def _without_tags(location: tuple[Any, ...]) -> list[Any]:
-    """Drop the discriminator that pydantic puts after a list index (``sources.0.microphone.device``)."""
-    return (
-        [part for i, part in enumerate(location) if not (i and isinstance(location[i - 1], int) and i > 1)]
-        if location[:1] == ("sources",)
-        else list(location)
-    )
-
-
-def _line_of(node: yaml.Node | None, location: tuple[Any, ...]) -> int:
-    """The deepest line of the file that still lies on the way to ``location``."""
-    line = 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == part), None)
-            if pair is None:
-                continue
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line

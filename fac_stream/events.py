@@ -199,7 +199,7 @@ class CallEnded(Event):
     detail: str | None = None
     """The error in words, where there was one."""
     duration_s: Seconds
-    """Seconds of audio received."""
+    """Seconds of the stream so far, gaps included."""
     lost_s: Seconds = 0.0
     """Seconds that no window covers: gaps in the audio, and pieces between gaps too short to score."""
     legs: list[LegSummary]
@@ -220,7 +220,7 @@ class CallSummary(Frozen):
     end_reason: EndReason | None
     """Why it ended; null while it goes on."""
     duration_s: Seconds
-    """Seconds of audio received."""
+    """Seconds of the stream so far, gaps included."""
     sample_rate: int
     """Hertz, as declared by the source."""
     encoding: str

@@ -72,7 +72,8 @@ class Metrics:
     def on_batch(self, stats: BatchStats) -> None:
         """Count one batch of the batcher."""
         self._batch.observe(stats.size)
-        self._gate.observe(stats.gate_s)
+        if not stats.failed:
+            self._gate.observe(stats.gate_s)
         if stats.scored:
             self._score.observe(stats.score_s)
 

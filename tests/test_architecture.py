@@ -16,7 +16,8 @@ PACKAGES = ("fac_stream", "fac_model", "training")
 ALLOWED = {
     "errors": set(),
     "events": set(),
-    "config": {"errors"},
+    "config": set(),
+    "config_file": set(),
     "model": set(),
     "asyncapi": set(),
     "client": set(),
@@ -32,7 +33,7 @@ ALLOWED = {
     "server": {"audio", "bus", "calls", "metrics", "model", "protocols", "scoring", "sources"},
     "training": {"audio", "model"},
     "app": {"alerts", "audio", "bus", "calls", "logs", "metrics", "model", "scoring", "server", "sources"},
-    "cli": {"app", "audio", "calls", "client", "model", "scoring", "sources", "training"},
+    "cli": {"app", "audio", "calls", "client", "config_file", "model", "scoring", "sources", "training"},
 }
 """Room → rooms it imports. A room is a folder of ``fac_stream``, a file beside them, or another package.
 

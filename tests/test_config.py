@@ -4,9 +4,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from fac_stream.config import Config, load
+from fac_stream.config import Config
+from fac_stream.config_file import load
 from fac_stream.errors import ConfigError
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 REFERENCE = Path(__file__).parent.parent / "config.yaml"
 
 
@@ -68,6 +70,17 @@ def test_every_key_of_the_reference_is_commented():
         ("- 1\n", "c.yaml:1: the top level must be a mapping"),
         ("a: [\n", "c.yaml:2: not valid YAML"),
         ("server:\n  host: 0.0.0.0\n", "c.yaml:1: server: host '0.0.0.0' can be reached from other machines"),
+        ("a: !foo {}\n", "c.yaml:1: not valid YAML"),
+        ("a: &a [*a]\n", "not valid YAML"),
+        ("a: 2024-99-99\n", "not valid YAML"),
+        ("a: \0\n", "not valid YAML"),
+        ("? [1]\n: 2\n", "c.yaml:1: a key must be a word"),
+        ("decision:\n  raise_at: 0.995\n", "c.yaml:2: decision.raise_at: "),
+        (
+            f"alerts:\n  webhooks:\n    - {{url: 'http://a..b/', secret: {SECRET}}}\n",
+            "webhooks.0.url: a webhook url",
+        ),
+        (f"alerts:\n  webhooks:\n    - {{url: 'http://h:99999/', secret: {SECRET}}}\n", "webhooks.0.url: "),
         ("server:\n  token: short\n", "c.yaml:2: server.token: a token needs at least 16 characters"),
     ],
 )
@@ -125,6 +138,20 @@ def test_faults_of_the_environment_name_the_variable(variable, value):
     """A bad variable is refused by its name."""
     with pytest.raises(ConfigError, match=variable):
         load(environ={variable: value})
+
+
+@pytest.mark.parametrize("token", ["abcdefghijklmnop #xyz", "1234567890123456", "true:true:true:true"])
+def test_a_token_in_the_environment_is_taken_as_it_stands(token):
+    """No YAML is read into a secret: nothing is cut off, no number is made of it."""
+    config = load(environ={"FAC_SERVER__TOKEN": token})
+
+    assert config.server.token.get_secret_value() == token
+
+
+def test_an_empty_token_is_not_no_token():
+    """A variable that was meant to hold the token and is empty does not open the daemon."""
+    with pytest.raises(ConfigError, match="at least 16 characters"):
+        load(environ={"FAC_SERVER__TOKEN": ""})
 
 
 def test_missing_file_is_told(tmp_path):

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -48,17 +49,27 @@ class Outbox:
         self._settled = asyncio.Event()
         self._in_flight = 0
         self._gone = False
+        # The path of a webhook is often its password: only the host is ever shown.
+        self._host = urlsplit(hook.url).hostname
 
     @property
     def pending(self) -> int:
         """Messages not yet delivered or given up."""
         return len(self._due) + self._in_flight
 
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the receiver, in words; None where nothing is known to be."""
+        if self._gone:
+            return f"webhook {self._host}: answered 410 Gone, nothing is sent to it until the daemon restarts"
+        waiting = sum(delivery.attempts > 0 for _, _, delivery in self._due)
+        return f"webhook {self._host}: {waiting} alerts could not be delivered yet" if waiting else None
+
     def on_event(self, event: AnyEvent) -> None:
         """Queue an alert; other events are ignored."""
-        if isinstance(event, AlertRaised | AlertResolved) and not self._gone:
+        if isinstance(event, AlertRaised | AlertResolved):
             if len(self._due) >= MAX_PENDING:
-                self._drop_oldest()
+                self._give_up(self._pop_oldest(), "the outbox is full")
             self._put(_Delivery(Message.of(event)), due=time.monotonic())
 
     async def run(self) -> None:
@@ -108,12 +119,12 @@ class Outbox:
             log.info("alert delivered", **about)
         elif attempt.outcome is Outcome.GONE:
             self._gone = True
-            self._due.clear()
-            self._count("gone")
-            log.error("webhook receiver is gone: nothing more is sent to it", url=self._hook.url, **about)
+            log.error("webhook receiver is gone: nothing more is sent to it", host=self._host)
+            self._give_up(delivery, attempt.detail)
+            while self._due:
+                self._give_up(self._pop_oldest(), attempt.detail)
         elif delivery.attempts >= self._hook.max_attempts:
-            self._count("given_up")
-            log.error("alert given up", url=self._hook.url, **about)
+            self._give_up(delivery, attempt.detail)
         else:
             pause_s = self._pause_s(delivery.attempts, attempt.retry_after_s)
             self._count("retried")
@@ -126,14 +137,18 @@ class Outbox:
         return max(jittered, retry_after_s or 0.0)
 
     def _put(self, delivery: _Delivery, due: float) -> None:
+        if self._gone:
+            self._give_up(delivery, "the receiver is gone")
+            return
         heapq.heappush(self._due, (due, next(self._order), delivery))
         self._changed.set()
 
-    def _drop_oldest(self) -> None:
+    def _pop_oldest(self) -> _Delivery:
         oldest = min(self._due, key=lambda entry: entry[1])
         self._due.remove(oldest)
         heapq.heapify(self._due)
-        self._count("dropped")
-        log.error(
-            "alert outbox is full: the oldest alert is given up", webhook_id=oldest[2].message.message_id
-        )
+        return oldest[2]
+
+    def _give_up(self, delivery: _Delivery, why: str) -> None:
+        self._count("given_up")
+        log.error("alert given up", host=self._host, webhook_id=delivery.message.message_id, why=why)

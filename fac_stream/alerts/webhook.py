@@ -73,8 +73,9 @@ async def post(session: aiohttp.ClientSession, hook: Webhook, message: Message) 
             return judge(answer.status, answer.headers.get("retry-after"))
     except TimeoutError:
         return Attempt(Outcome.RETRY, f"no answer within {hook.timeout_s:g} s")
-    except aiohttp.ClientError as error:
-        return Attempt(Outcome.RETRY, str(error) or type(error).__name__)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # ValueError: host names that no resolver takes, such as a label of 70 letters.
+        return Attempt(Outcome.RETRY, f"{type(error).__name__}: {error}")
 
 
 def judge(status: int, retry_after: str | None = None) -> Attempt:
@@ -92,10 +93,10 @@ def _seconds(retry_after: str | None) -> float | None:
     if retry_after is None:
         return None
     try:
-        seconds = float(int(retry_after))
-    except ValueError:
-        try:
+        if retry_after.isascii() and retry_after.isdigit():
+            seconds = float(retry_after[:9])  # more digits say no more: it is bounded anyway
+        else:
             seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except ValueError:
-            return None
+    except (ValueError, OverflowError):
+        return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

@@ -69,6 +69,11 @@ class WindowCutter:
         return self._received / self._format.sample_rate
 
     @property
+    def end_s(self) -> float:
+        """Seconds from the start of the stream to the last sample received, gaps included."""
+        return self._next / self._format.sample_rate
+
+    @property
     def lost_s(self) -> float:
         """Seconds of the stream that lie in no window: gaps, and pieces between gaps below 0.5 s."""
         return self._lost / self._format.sample_rate

@@ -53,7 +53,9 @@ class Leg:
 
     def update(self, window: Window, verdict: WindowVerdict) -> None:
         """Take in one window's verdict."""
-        decision = self.decision.update(window.end_s, verdict.score, verdict.speech_s, verdict.skipped)
+        decision = self.decision.update(
+            window.start_s, window.end_s, verdict.score, verdict.speech_s, verdict.skipped
+        )
         self._worst = worst([self._worst, decision])
         self._windows += 1
         self._level_dbfs = verdict.level_dbfs
@@ -176,14 +178,24 @@ class CallRunner:
 
     async def _score(self, call: Call, source: Source) -> None:
         cutter = WindowCutter(call.format, self._config.windows.hop_s)
+        try:
+            await self._follow(call, source, cutter)
+        except (SourceError, TimeoutError, TooLongError):
+            await self._finish(call, cutter)
+            raise
+        await self._finish(call, cutter)
+
+    async def _follow(self, call: Call, source: Source, cutter: WindowCutter) -> None:
         async with aclosing(source.frames()) as frames:
             async for frame in frames:
                 windows = cutter.push(frame)
-                call.duration_s, call.lost_s = cutter.received_s, cutter.lost_s
+                call.duration_s, call.lost_s = cutter.end_s, cutter.lost_s
                 if windows:
                     await self._judge(call, windows, live=source.live)
                 if call.duration_s > self._config.ingest.max_duration_s:
                     raise TooLongError
+
+    async def _finish(self, call: Call, cutter: WindowCutter) -> None:
         windows = cutter.flush()
         call.lost_s = cutter.lost_s
         await self._judge(call, windows, live=False)

@@ -15,9 +15,9 @@ The smoothed score moves the state with hysteresis; the rows are tried from the 
     human, unknown           ≥ suspect_at            suspicious
     any                      otherwise               human
 
-Until ``min_speech_s`` of speech were scored the state is ``unknown``. Silence keeps the state; windows that
-had speech to score but could not be scored (late, overload, failure) make it ``unknown`` once
-``forget_after_s`` of audio went by so: what was not looked at is never called human.
+Until ``min_speech_s`` of speech were scored the state is ``unknown``. Silence keeps the state; audio that was
+lost, or could not be scored (late, overload, failure), makes it ``unknown`` once ``forget_after_s`` went by
+so: what was not looked at is never called human.
 """
 
 import math
@@ -25,7 +25,6 @@ import math
 from fac_stream.config import DecisionRule
 from fac_stream.events import Decision, SkipReason
 
-WINDOW_S = 2.0
 MAX_LOG_ODDS = math.log(0.99 / 0.01)
 
 SEVERITY = (Decision.UNKNOWN, Decision.HUMAN, Decision.SUSPICIOUS, Decision.SYNTHETIC)
@@ -67,28 +66,39 @@ class LegDecision:
         return 1.0 / (1.0 + math.exp(-self._sum / self._weight))
 
     def update(
-        self, end_s: float, score: float | None, speech_s: float, skipped: SkipReason | None = None
+        self,
+        start_s: float,
+        end_s: float,
+        score: float | None,
+        speech_s: float,
+        skipped: SkipReason | None = None,
     ) -> Decision:
         """Take in the next window.
 
         Args:
-            end_s: where the window ends, seconds since the start of the stream.
+            start_s: where the window begins, seconds since the start of the stream.
+            end_s: where it ends.
             score: calibrated probability of synthetic speech; None when it was not scored.
             speech_s: seconds of speech in the window.
             skipped: why there is no score.
         """
-        new_s = min(max(end_s - self._end_s, 0.0), WINDOW_S)
-        self._end_s = max(end_s, self._end_s)
+        span_s = end_s - start_s
+        new_s = min(end_s - self._end_s, span_s)
+        self._blind_s += max(start_s - self._end_s, 0.0)
+        self._end_s = end_s
+        if score is None and skipped is not SkipReason.NO_SPEECH:
+            self._blind_s += new_s
+        if self._blind_s >= self.rule.forget_after_s:
+            self._forget()
         if score is not None:
-            self._accumulate(score, speech_s * new_s / WINDOW_S)
+            self._accumulate(score, speech_s * new_s / span_s)
             self._blind_s = 0.0
             self.decision = self._next()
-        elif skipped is not SkipReason.NO_SPEECH:
-            self._blind_s += new_s
-            if self._blind_s >= self.rule.forget_after_s:
-                self._sum = self._weight = self.speech_s = 0.0
-                self.decision = Decision.UNKNOWN
         return self.decision
+
+    def _forget(self) -> None:
+        self._sum = self._weight = self.speech_s = self._blind_s = 0.0
+        self.decision = Decision.UNKNOWN
 
     def _accumulate(self, score: float, new_speech_s: float) -> None:
         kept = 0.5 ** (new_speech_s / self.rule.half_life_s)

@@ -7,11 +7,12 @@ import structlog
 
 from fac_stream.calls.registry import Calls
 from fac_stream.errors import FacError
-from fac_stream.events import EndReason
+from fac_stream.events import CallEnded, EndReason
 from fac_stream.sources.base import Source
 
 log = structlog.get_logger(__name__)
 
+OPEN_TIMEOUT_S = 30.0
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
 
@@ -19,37 +20,50 @@ MAX_PAUSE_S = 60.0
 class LocalSource:
     """Keeps one configured source running: a lost device is tried again, with growing pauses."""
 
-    def __init__(self, name: str, make: Callable[[], Source], calls: Calls) -> None:
+    def __init__(self, name: str, make: Callable[[], Source], calls: Calls, *, endless: bool) -> None:
+        """``endless`` sources, such as microphones, begin a new call when theirs reached its longest."""
         self.name = name
-        self.problem: str | None = None
+        self.problem: str | None = "starting"
         """Why it is not running, in words; None while it runs, or once it completed."""
         self._make = make
         self._calls = calls
+        self._endless = endless
 
     async def run(self) -> None:
         """Run call after call until the source completes; returns then."""
         pause_s = FIRST_PAUSE_S
         while True:
-            try:
-                source = await asyncio.to_thread(self._make)
-                call = self._calls.admit(source)
-            except FacError as error:
-                self._report(str(error))
-            else:
-                self.problem = None
-                ended = await self._calls.run(call, source)
-                if ended.reason is EndReason.TOO_LONG and source.kind == "microphone":
+            ended = await self._run_call()
+            if ended is not None:
+                if ended.reason is EndReason.TOO_LONG and self._endless:
                     continue
                 if ended.reason in (EndReason.COMPLETED, EndReason.TOO_LONG, EndReason.PROTOCOL_ERROR):
                     self.problem = ended.detail
                     return
                 if ended.duration_s > 0:
                     pause_s = FIRST_PAUSE_S
-                self._report(ended.detail or ended.reason.value)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
+    async def _run_call(self) -> CallEnded | None:
+        """One call; None where none could be started."""
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                source = await asyncio.to_thread(self._make)
+            call = self._calls.admit(source)
+        except FacError as error:
+            self._report(str(error))
+            return None
+        except TimeoutError:
+            self._report(f"it did not open within {OPEN_TIMEOUT_S:g} s")
+            return None
+        self.problem = None
+        ended = await self._calls.run(call, source)
+        if ended.detail:
+            self._report(ended.detail)
+        return ended
+
     def _report(self, problem: str) -> None:
         if problem != self.problem:
-            log.warning("source is not running, will be tried again", source=self.name, problem=problem)
+            log.warning("source is not running", source=self.name, problem=problem)
         self.problem = problem

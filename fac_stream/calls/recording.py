@@ -170,7 +170,7 @@ def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule) -> LegSc
     decision = LegDecision(rule)
     speech_s = end_s = 0.0
     for row in rows:
-        decision.update(row.end_s, row.score, row.speech_s, row.skipped)
+        decision.update(row.start_s, row.end_s, row.score, row.speech_s, row.skipped)
         # Windows overlap: each counts for the part that is new in it.
         new_s = min(row.end_s - end_s, row.end_s - row.start_s)
         speech_s += row.speech_s * new_s / (row.end_s - row.start_s)

@@ -1,10 +1,17 @@
 """A leg's history of windows in bounded memory."""
 
-from fac_stream.events import TimelinePoint
+import math
+from array import array
+
+from fac_stream.events import Decision, TimelinePoint
+
+DECISIONS = tuple(Decision)
+NUMBERS = 4
+"""end_s, score, smoothed, speech_s."""
 
 
 class Timeline:
-    """Keeps at most ``max_points`` points, evenly spaced over everything that was added.
+    """Keeps at most ``max_points`` points, evenly spaced over everything that was added; 33 bytes each.
 
     ::
 
@@ -16,17 +23,35 @@ class Timeline:
         self._max_points = max_points
         self._stride = 1
         self._added = 0
-        self._points: list[TimelinePoint] = []
+        self._numbers = array("d")  # NUMBERS a point; NaN where there is none
+        self._decisions = bytearray()  # indices of DECISIONS
 
     def add(self, point: TimelinePoint) -> None:
         """Append the next window."""
         if self._added % self._stride == 0:
-            self._points.append(point)
-            if len(self._points) > self._max_points:
-                self._points = self._points[::2]
-                self._stride *= 2
+            numbers = (point.end_s, point.score, point.smoothed, point.speech_s)
+            self._numbers.extend(math.nan if number is None else number for number in numbers)
+            self._decisions.append(DECISIONS.index(point.decision))
+            if len(self._decisions) > self._max_points:
+                self._thin()
         self._added += 1
 
     def points(self) -> list[TimelinePoint]:
         """What was kept, oldest first."""
-        return list(self._points)
+        return [self._point(index) for index in range(len(self._decisions))]
+
+    def _point(self, index: int) -> TimelinePoint:
+        end_s, score, smoothed, speech_s = self._numbers[NUMBERS * index : NUMBERS * (index + 1)]
+        return TimelinePoint(
+            end_s=end_s,
+            score=None if math.isnan(score) else score,
+            smoothed=None if math.isnan(smoothed) else smoothed,
+            speech_s=speech_s,
+            decision=DECISIONS[self._decisions[index]],
+        )
+
+    def _thin(self) -> None:
+        kept = range(0, len(self._decisions), 2)
+        self._numbers = array("d", (n for i in kept for n in self._numbers[NUMBERS * i : NUMBERS * (i + 1)]))
+        self._decisions = self._decisions[::2]
+        self._stride *= 2

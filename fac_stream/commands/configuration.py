@@ -7,7 +7,7 @@ import typer
 import yaml
 
 from fac_stream.commands.options import ConfigFile
-from fac_stream.config import load
+from fac_stream.config_file import load
 
 app = typer.Typer(help="Check or show a configuration.", no_args_is_help=True, rich_markup_mode=None)
 

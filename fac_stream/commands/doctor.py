@@ -29,7 +29,8 @@ def doctor(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
 def checks(config: Path | None) -> list[Callable[[], Check]]:
     """All checks; those after a bad configuration use the defaults."""
     from fac_stream.commands import examinations
-    from fac_stream.config import Config, load
+    from fac_stream.config import Config
+    from fac_stream.config_file import load
     from fac_stream.errors import ConfigError
 
     fault = ""

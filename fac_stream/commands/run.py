@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from fac_stream.commands.options import ConfigFile
-from fac_stream.config import Config, FileSource, MicrophoneSource, load
+from fac_stream.config import Config, FileSource, MicrophoneSource
+from fac_stream.config_file import load
 from fac_stream.errors import SourceError
 
 
@@ -31,7 +32,7 @@ def run(
         settings = _with_microphone(settings)
     from fac_stream import app
 
-    app.run(settings, banner=True)
+    app.run(settings)
 
 
 def _with_demo(settings: Config) -> Config:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fac_stream.commands.options import AsJson, ConfigFile
-from fac_stream.config import load
+from fac_stream.config_file import load
 
 SUFFIXES = frozenset(
     """.3gp .aac .ac3 .aif .aiff .alaw .amr .ape .au .avi .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2

@@ -5,6 +5,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from pydantic import SecretStr
 
 from fac_stream.alerts import outbox as outbox_module
 from fac_stream.alerts.outbox import Outbox
@@ -131,7 +132,7 @@ async def test_failures_are_tried_again_with_the_same_id(deliver, status):
 
 
 async def test_a_receiver_that_is_gone_gets_nothing_more(deliver):
-    """After 410 nothing is sent, and what waited is dropped."""
+    """After 410 nothing is sent; each alert is counted as given up, and health says why."""
     receiver = Receiver(410)
     bus, outbox, counts = await deliver(receiver)
 
@@ -140,8 +141,9 @@ async def test_a_receiver_that_is_gone_gets_nothing_more(deliver):
     await outbox.drain()
     bus.publish(alert(1))
 
-    assert counts == ["gone"]
+    assert counts == ["given_up", "given_up"]
     assert outbox.pending == 0
+    assert "410" in outbox.problem
 
 
 async def test_an_alert_is_given_up_after_max_attempts(deliver):
@@ -174,10 +176,11 @@ async def test_a_waiting_retry_does_not_hold_up_others(deliver):
     assert outbox.pending == 1
 
 
-async def test_an_unreachable_receiver_is_tried_again(deliver):
-    """A refused connection is a failed attempt, not an error of the daemon."""
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/hook", f"http://{'a' * 70}/hook", "http://a..b/"])
+async def test_an_unreachable_receiver_is_tried_again(url):
+    """A refused connection or an impossible host is a failed attempt, not an error of the daemon."""
     counts = []
-    hook = Webhook(url="http://127.0.0.1:9/hook", secret=SECRET, max_attempts=1)
+    hook = Webhook.model_construct(url=url, secret=SecretStr(SECRET), max_attempts=1, timeout_s=5.0)
     async with aiohttp.ClientSession() as session:
         outbox = Outbox(hook, lambda message: post(session, hook, message), counts.append)
         outbox.on_event(Bus().publish(alert()))
@@ -199,7 +202,7 @@ def test_a_full_outbox_gives_up_the_oldest(monkeypatch):
     for number in range(5):
         bus.publish(alert(number))
 
-    assert counts == ["dropped", "dropped"]
+    assert counts == ["given_up", "given_up"]
     kept = sorted(entry[2].message.message_id for entry in outbox._due)
     assert kept == ["alert_2.raised", "alert_3.raised", "alert_4.raised"]
 
@@ -211,9 +214,11 @@ def test_a_full_outbox_gives_up_the_oldest(monkeypatch):
         (410, None, Outcome.GONE, None),
         (503, "7", Outcome.RETRY, 7.0),
         (503, "999999", Outcome.RETRY, 3600.0),
-        (503, "-5", Outcome.RETRY, 0.0),
+        (503, "-5", Outcome.RETRY, None),
         (503, "Mon, 01 Jan 2001 00:00:00 GMT", Outcome.RETRY, 0.0),
         (503, "soon", Outcome.RETRY, None),
+        (503, "9" * 400, Outcome.RETRY, 3600.0),
+        (503, "٣", Outcome.RETRY, None),
     ],
 )
 def test_answers_are_judged(status, retry_after, outcome, pause):

@@ -10,13 +10,17 @@ from fac_stream.events import Decision, SkipReason
 
 RULE = DecisionRule()
 HOP_S = 0.5
+WINDOW_S = 2.0
 scores = st.floats(0.0, 1.0)
 
 
 def feed(leg: LegDecision, *values: float | None, speech_s: float = 2.0, skipped=None) -> list[Decision]:
     """Feed windows one hop apart, going on from where the leg stands."""
-    start_s = leg._end_s + HOP_S if leg._end_s else 2.0
-    return [leg.update(start_s + i * HOP_S, v, speech_s, skipped) for i, v in enumerate(values)]
+    end_s = leg._end_s + HOP_S if leg._end_s else WINDOW_S
+    ends = [end_s + i * HOP_S for i in range(len(values))]
+    return [
+        leg.update(end - WINDOW_S, end, v, speech_s, skipped) for end, v in zip(ends, values, strict=True)
+    ]
 
 
 def test_nothing_is_said_before_enough_speech():
@@ -81,6 +85,26 @@ def test_what_was_not_scored_is_not_called_human(reason):
     assert leg.smoothed is None
 
 
+def test_lost_audio_is_not_called_human():
+    """A gap of forget_after_s makes a human leg unknown, and what follows is decided afresh."""
+    leg = LegDecision(RULE)
+    feed(leg, *[0.02] * 10)
+    gap_s = leg._end_s + RULE.forget_after_s
+
+    after = [leg.update(gap_s + 0.5 * i, gap_s + 2.0 + 0.5 * i, 0.98, 2.0) for i in range(4)]
+
+    assert after == [Decision.UNKNOWN, Decision.SYNTHETIC, Decision.SYNTHETIC, Decision.SYNTHETIC]
+
+
+def test_a_short_segment_counts_whole():
+    """Speech of a segment shorter than a window is not diluted by the length of a window."""
+    leg = LegDecision(RULE)
+
+    leg.update(0.0, 0.8, 0.9, 0.8)
+
+    assert leg.speech_s == pytest.approx(0.8)
+
+
 def test_one_window_cannot_decide_alone():
     """After a human stretch a single certain window raises nothing."""
     leg = LegDecision(RULE)
@@ -96,9 +120,9 @@ def test_overlap_is_not_counted_twice():
     sparse, dense = LegDecision(RULE), LegDecision(RULE)
 
     for i in range(10):
-        sparse.update(2.0 * (i + 1), 0.3, 2.0)
+        sparse.update(2.0 * i, 2.0 * i + 2.0, 0.3, 2.0)
     for i in range(181):
-        dense.update(2.0 + 0.1 * i, 0.3, 2.0)
+        dense.update(0.1 * i, 0.1 * i + 2.0, 0.3, 2.0)
 
     assert sparse.speech_s == pytest.approx(20.0)
     assert dense.speech_s == pytest.approx(20.0)
