@@ -57,6 +57,10 @@ class LocalSource:
         except TimeoutError:
             self._report(f"it did not open within {OPEN_TIMEOUT_S:g} s")
             return None
+        except Exception:  # protects the daemon and its calls from sound systems and their drivers
+            log.exception("source failed to open", source=self.name)
+            self._report("internal error; the daemon's log has the details")
+            return None
         self.problem = None
         ended = await self._calls.run(call, source)
         if ended.detail:

@@ -116,6 +116,20 @@ async def test_an_error_ends_its_call_and_says_why(error, reason, detail):
     assert house.calls.detail("call-1").end_reason == reason
 
 
+async def test_the_tail_of_a_lost_call_is_scored():
+    """A caller who hangs up without a goodbye after 1.9 s is still looked at."""
+
+    async def hang_up(frame):
+        if frame == 95:
+            raise SourceError("lost")
+
+    house = House()
+    ended = await house.run(ScriptedSource(voice((0.5, 5.0)), before=hang_up))
+
+    assert ended.reason == "source_lost"
+    assert [leg.windows for leg in ended.legs] == [1]
+
+
 async def test_a_call_that_is_too_long_is_ended():
     """The limit is on the seconds of audio."""
     house = House(ingest={"max_duration_s": 3.0})
