@@ -9,13 +9,16 @@
 
 Live windows go first. A batch forms when windows are queued and the thread is free; it is filled up until its
 oldest window has waited ``max_wait_ms``. While nothing is queued there is no timer and nothing runs.
+
+Whoever asks for live windows is answered before they are older than ``max_age_s``, whatever the thread is at.
+A batch that takes longer than ``BATCH_TIMEOUT_S`` hangs: nothing can be done but to start the process again.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import structlog
@@ -23,6 +26,7 @@ import structlog
 from fac_stream.audio.frames import Window
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.config import Batching, Speech
+from fac_stream.daemon_thread import DaemonThread
 from fac_stream.errors import RefusedError, ScorerError
 from fac_stream.events import SkipReason
 from fac_stream.scoring.base import Scorer, WindowVerdict
@@ -34,6 +38,8 @@ MAX_FAILURES = 5
 """Batches that may fail in a row; then the scorer is taken for broken."""
 MAX_WAITING = 8
 """Windows that are not live in one batch: a live window that comes meanwhile waits for no more than these."""
+BATCH_TIMEOUT_S = 30.0
+"""The largest batch of a slow machine takes a few."""
 STOPPED = "scoring has stopped: the daemon is shutting down"
 
 
@@ -47,8 +53,6 @@ class BatchStats:
     """Windows that had speech and got a score."""
     gate_s: float
     score_s: float
-    queue_depth: int
-    """Windows that were left in both queues when the batch was taken."""
     failed: bool = False
 
 
@@ -60,6 +64,12 @@ class _Request:
     """Done when the caller need not wait any longer, or does not."""
     verdicts: list[WindowVerdict | None]
     missing: int
+
+    def give(self, position: int, verdict: WindowVerdict) -> None:
+        self.verdicts[position] = verdict
+        self.missing -= 1
+        if not self.missing:
+            self.wake()
 
     def wake(self) -> None:
         if not self.answer.done():
@@ -81,13 +91,14 @@ class _Item:
         return self.request.answer.done()
 
     def give(self, verdict: WindowVerdict) -> None:
-        self.request.verdicts[self.position] = verdict
-        self.request.missing -= 1
-        if not self.request.missing:
-            self.request.wake()
+        self.request.give(self.position, verdict)
 
     def skip(self, reason: SkipReason) -> None:
-        self.give(WindowVerdict(None, reason, 0.0, None))
+        self.give(_skipped(reason))
+
+
+def _skipped(reason: SkipReason) -> WindowVerdict:
+    return WindowVerdict(None, reason, 0.0, None)
 
 
 class Batcher:
@@ -114,32 +125,38 @@ class Batcher:
     async def score(self, windows: Sequence[Window], *, live: bool) -> list[WindowVerdict]:
         """One verdict a window, in their order.
 
-        Live windows for which there is no room are answered with ``overload``, those that got too old in the
-        queue with ``late``; others wait, however long. Cancelling is safe: what is queued is forgotten.
+        Live windows for which there is no room are answered with ``overload``, those that get too old before
+        they are scored with ``late``; others wait, however long. Cancelling is safe: what is queued is
+        forgotten.
 
         Raises:
             RefusedError: the batcher has stopped.
         """
         answer = asyncio.get_running_loop().create_future()
         request = _Request(answer, [None] * len(windows), len(windows))
+        missing: WindowVerdict | None = None
         try:
-            for position, window in enumerate(windows):
-                await self._enqueue(_Item(request, position, window, time.monotonic()), live=live)
-            if request.missing:
-                await answer
+            async with asyncio.timeout(self._patience_s(windows) if live else None):
+                for position, window in enumerate(windows):
+                    await self._enqueue(_Item(request, position, window, time.monotonic()), live=live)
+                if request.missing:
+                    await answer
+        except TimeoutError:
+            missing = _skipped(SkipReason.LATE)
         finally:
             answer.cancel()
-        if request.missing:
+        verdicts = [verdict or missing for verdict in request.verdicts]
+        if None in verdicts:
             raise RefusedError(STOPPED)
-        return [verdict for verdict in request.verdicts if verdict is not None]
+        return [verdict for verdict in verdicts if verdict is not None]
 
     async def run(self) -> None:
         """Score until cancelled.
 
         Raises:
-            ScorerError: several batches failed in a row.
+            ScorerError: several batches failed in a row, or one does not end.
         """
-        executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        executor = DaemonThread("scoring")
         failures = 0
         try:
             while failures < MAX_FAILURES:
@@ -152,7 +169,12 @@ class Batcher:
             raise ScorerError(f"{failures} batches in a row could not be scored: giving up")
         finally:
             self._stop()
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown()
+
+    def _patience_s(self, windows: Sequence[Window]) -> float:
+        """How long the newest of the windows may still wait."""
+        newest = max((window.received_at for window in windows), default=time.monotonic())
+        return newest + self._batching.max_age_s - time.monotonic()
 
     async def _enqueue(self, item: _Item, *, live: bool) -> None:
         if not live:
@@ -204,7 +226,7 @@ class Batcher:
         return len(self._live) + len(self._waiting)
 
     def _pop_live(self) -> list[_Item]:
-        """The next one; none if nobody waits for it, or if it comes too late."""
+        """The next one; none if nobody waits for it, or if it is late (others of its request may not be)."""
         item = self._live.popleft()
         if item.is_forgotten:
             return []
@@ -219,21 +241,26 @@ class Batcher:
         self._room.release()
         return [] if item.is_forgotten else [item]
 
-    async def _score_batch(self, executor: ThreadPoolExecutor) -> BatchStats:
+    async def _score_batch(self, executor: Executor) -> BatchStats:
         """Score the batch in the thread and hand out the verdicts."""
-        depth, size = self._depth, len(self._batch)
+        size = len(self._batch)
         windows = [item.window for item in self._batch]
         loop = asyncio.get_running_loop()
         try:
-            judgement = await loop.run_in_executor(executor, self._judge.judge, windows)
+            async with asyncio.timeout(BATCH_TIMEOUT_S):
+                judgement = await loop.run_in_executor(executor, self._judge.judge, windows)
+        except TimeoutError:
+            raise ScorerError(
+                f"a batch of {size} windows hangs for {BATCH_TIMEOUT_S:g} s: giving up"
+            ) from None
         except ScorerError:
             log.exception("a batch could not be scored", windows=size)
             for item in self._batch:
                 item.skip(SkipReason.FAILED)
-            return BatchStats(size, 0, 0.0, 0.0, depth, failed=True)
+            return BatchStats(size, 0, 0.0, 0.0, failed=True)
         for item, verdict in zip(self._batch, judgement.verdicts, strict=True):
             item.give(verdict)
-        return BatchStats(size, judgement.scored, judgement.gate_s, judgement.score_s, depth)
+        return BatchStats(size, judgement.scored, judgement.gate_s, judgement.score_s)
 
     def _stop(self) -> None:
         """Nobody will be answered any more: wake all who wait, they find verdicts missing."""

@@ -47,7 +47,8 @@ class Judge:
         levels = [rms_dbfs(row) for row in samples]
         speech = self._gate.speech_s(samples)
         gated = time.perf_counter()
-        chosen = [i for i, level in enumerate(levels) if self._holds_speech(level, float(speech[i]))]
+        # With min_s at 0 any speech is enough, but none is not.
+        chosen = np.flatnonzero((speech > 0) & (speech >= self._speech.min_s)).tolist()
         scores = dict(zip(chosen, self._scorer.score(samples[chosen]), strict=True)) if chosen else {}
         verdicts = [
             WindowVerdict(
@@ -60,8 +61,3 @@ class Judge:
             for i, window in enumerate(windows)
         ]
         return Judgement(verdicts, gated - started, time.perf_counter() - gated)
-
-    def _holds_speech(self, level_dbfs: float | None, speech_s: float) -> bool:
-        if level_dbfs is None or level_dbfs < self._speech.min_level_dbfs:
-            return False
-        return speech_s >= self._speech.min_s

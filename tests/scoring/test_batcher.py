@@ -78,13 +78,12 @@ async def test_windows_of_several_callers_share_a_batch():
 
 
 async def test_a_batch_is_bounded():
-    """More windows than ``max_windows`` become several batches; the depth says what was left."""
-    scorer, seen = FakeScorer(), []
-    batcher = batcher_for(scorer, max_windows=4, on_batch=seen.append)
+    """More windows than ``max_windows`` become several batches."""
+    scorer = FakeScorer()
+    batcher = batcher_for(scorer, max_windows=4)
     async with running(batcher):
         await batcher.score([window()] * 10, live=True)
     assert scorer.batches == [4, 4, 2]
-    assert [stats.queue_depth for stats in seen] == [6, 2, 0]
 
 
 async def test_a_batch_waits_to_be_filled():
@@ -187,6 +186,50 @@ async def test_late_windows_are_skipped():
     assert sum(scorer.batches) == 2
 
 
+async def test_a_stuck_batch_makes_live_windows_late_in_time():
+    """Whatever the thread is at, a live caller is answered when its window is too old; others wait."""
+    scorer = BlockedScorer()
+    batcher = batcher_for(scorer, max_age_s=0.2, max_windows=1)
+    async with running(batcher), asyncio.TaskGroup() as group:
+        group.create_task(batcher.score([window()], live=False))
+        await until(scorer.entered.is_set)
+        file = group.create_task(batcher.score([window(0.75)], live=False))
+        started = time.monotonic()
+        queued = await batcher.score([window(), window()], live=True)
+        assert time.monotonic() - started >= 0.2
+        assert not file.done()
+        scorer.release.set()
+    assert [(v.score, v.skipped) for v in queued] == [(None, SkipReason.LATE)] * 2
+    assert file.result()[0].score == pytest.approx(0.75, abs=1e-3)
+    assert sum(scorer.batches) == 2, "late windows are not scored any more"
+
+
+async def test_a_live_window_in_a_stuck_batch_is_late_too():
+    """Its score comes too late to count."""
+    scorer = BlockedScorer()
+    batcher = batcher_for(scorer, max_age_s=0.2)
+    async with running(batcher):
+        (verdict,) = await batcher.score([window()], live=True)
+        scorer.release.set()
+        assert verdict.skipped is SkipReason.LATE
+        batcher._batching = Batching(max_wait_ms=0.0, max_age_s=60.0)
+        (after,) = await batcher.score([window()], live=True)
+    assert after.skipped is None
+
+
+async def test_a_batch_that_hangs_ends_the_run(monkeypatch):
+    """Nobody can stop a thread: the vital task dies, and who waits is told."""
+    monkeypatch.setattr("fac_stream.scoring.batcher.BATCH_TIMEOUT_S", 0.1)
+    scorer = BlockedScorer()
+    batcher = batcher_for(scorer)
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(ScorerError, match="hangs for 0.1 s"), RefusedError, flatten_subgroups=True
+    ):
+        async with running(batcher), asyncio.TaskGroup() as group:
+            group.create_task(batcher.score([window()], live=True))
+    scorer.release.set()
+
+
 async def test_cancelled_callers_are_forgotten():
     """Windows of a caller that went away are not scored, and free the room they took."""
     scorer = BlockedScorer()
@@ -206,18 +249,16 @@ async def test_cancelled_callers_are_forgotten():
 
 
 async def test_windows_without_speech_are_not_scored():
-    """Silence, quiet noise and too little speech: no score, and the scorer is not asked."""
-    scorer = FakeScorer()
-    batcher = batcher_for(scorer, speech=Speech(min_level_dbfs=-40.0, min_s=0.0))
-    async with running(batcher):
-        silent, quiet, loud = await batcher.score(
-            [window_of(np.zeros(100, np.float32)), window_of(scored_at(0.5) * 1e-3), window(0.5)], live=True
-        )
-    assert (silent.score, silent.skipped, silent.level_dbfs) == (None, SkipReason.NO_SPEECH, None)
-    assert (quiet.score, quiet.skipped) == (None, SkipReason.NO_SPEECH)
-    assert quiet.level_dbfs == pytest.approx(-73.5, abs=0.5)
-    assert loud.score == pytest.approx(0.5, abs=1e-3)
-    assert scorer.batches == [1]
+    """Too little speech, or none though ``min_s`` asks for none: no score, and the scorer is not asked."""
+    silence = np.zeros(100, np.float32)
+    for min_s, scored in ((0.0, 1), (2.0, 1), (1.0, 1)):
+        scorer = FakeScorer()
+        batcher = batcher_for(scorer, speech=Speech(min_s=min_s))
+        async with running(batcher):
+            silent, loud = await batcher.score([window_of(silence), window(0.5)], live=True)
+        assert (silent.score, silent.skipped, silent.level_dbfs) == (None, SkipReason.NO_SPEECH, None)
+        assert loud.score == pytest.approx(0.5, abs=1e-3)
+        assert scorer.batches == [scored]
 
 
 async def test_a_failed_batch_is_no_score():
