@@ -2,12 +2,11 @@
 
 ::
 
-    |- 12 s: a person (speaker-test of alsa-utils) -|- 12 s: the same voice from a vocoder, then espeak-ng -|
+    |- 12 s: a person (speaker-test of alsa-utils) -|- 12 s: espeak-ng, then that person from a vocoder -|
 
 Both halves have the same pauses and the same level, so that neither gives the difference away.
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ import soxr
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from fac_stream.errors import FacError
-from training import vocoder
+from training.vocoder import griffin_lim
 
 CLIPS = Path("/usr/share/sounds/alsa")
 ORDER = (
@@ -60,10 +59,10 @@ def build_demo_call(out: Path) -> Path:
     """
     check_installed(CLIPS)
     clips = [level(trim(read_wav(CLIPS / f"{name}.wav"))) for name in ORDER]
-    copies = [level(resynthesise(clip)) for clip in clips]
+    copies = [level(griffin_lim(clip, SAMPLE_RATE)) for clip in clips]
     sentences = [level(trim(speak(text))) for text in SENTENCES]
     human = join([*clips, *clips[::-1]])
-    synthetic = join([*copies[:4], *sentences, *copies[4:]])
+    synthetic = join([*sentences, *copies])
     half = round(HALF_S * SAMPLE_RATE)
     path = out / "demo-call.wav"
     try:
@@ -86,13 +85,6 @@ def check_installed(clips: Path) -> None:
             f"the demo makes its call from voices of {' and '.join(missing)}, not installed here; on Debian "
             f"and Ubuntu: sudo apt-get install {' '.join(missing)}"
         )
-
-
-def resynthesise(clip: Samples) -> Samples:
-    """The clip through a vocoder: WORLD where it is installed."""
-    if importlib.util.find_spec("pyworld") is not None:
-        return vocoder.world(clip, SAMPLE_RATE)
-    return vocoder.griffin_lim(clip, SAMPLE_RATE)
 
 
 def speak(text: str) -> Samples:
@@ -133,7 +125,8 @@ def read_wav(path: Path) -> Samples:
     except (OSError, EOFError, wave.Error) as error:
         raise FacError(f"{path}: cannot be read: {error}") from None
     samples = np.frombuffer(data, "<i2").reshape(-1, channels).mean(axis=1) / 32768.0
-    return soxr.resample(samples.astype(np.float32), rate, SAMPLE_RATE)
+    resampled: Samples = soxr.resample(samples.astype(np.float32), rate, SAMPLE_RATE)
+    return resampled
 
 
 def write_wav(path: Path, samples: Samples) -> None:

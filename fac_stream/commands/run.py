@@ -16,7 +16,10 @@ def run(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Play a call that turns synthetic; no hardware.")
+        bool,
+        typer.Option(
+            "--demo", help="Play a call that turns synthetic; needs alsa-utils and espeak-ng, no hardware."
+        ),
     ] = False,
     no_mic: Annotated[bool, typer.Option("--no-mic", help="Leave the microphone alone.")] = False,
 ) -> None:

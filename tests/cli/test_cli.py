@@ -19,7 +19,7 @@ def started(monkeypatch):
     """Configurations with which the daemon would have been started."""
     settings = []
 
-    def start(config, *, banner):
+    def start(config):
         settings.append(config)
 
     monkeypatch.setattr(app, "run", start)
