@@ -27,7 +27,7 @@ from fac_stream.sources.microphone import MicrophoneSource
 RECORD_S = 2.0
 QUIET_DBFS = -60.0
 TRIALS = 5
-DECODERS = ("pcm_mulaw", "pcm_alaw", "g722", "gsm", "mp3", "aac", "flac", "vorbis", "opus", "amrnb")
+DECODERS = ("pcm_mulaw", "pcm_alaw", "gsm_ms", "mp3", "aac", "flac", "vorbis", "opus", "amrnb")
 
 
 def python() -> Check:

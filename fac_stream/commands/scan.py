@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -15,8 +16,8 @@ from fac_stream.commands.options import AsJson, ConfigFile
 from fac_stream.config_file import load
 
 SUFFIXES = frozenset(
-    """.3gp .aac .ac3 .aif .aiff .alaw .amr .ape .au .avi .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2
-    .mp3 .mp4 .mpga .oga .ogg .opus .spx .ulaw .voc .w64 .wav .webm .wma .wv""".split()  # noqa: SIM905 - shorter
+    """.3gp .aac .ac3 .aif .aiff .amr .au .avi .caf .flac .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpga .oga
+    .ogg .opus .spx .w64 .wav .webm .wma .wv""".split()  # noqa: SIM905 - shorter
 )
 """What is taken from a folder; a file that is named itself is always tried."""
 
@@ -49,7 +50,7 @@ def scan(
     with _progress(len(files)) as progress:
         for result in in_order([str(file) for file in files], partial(score_file, config=settings), wanted):
             failed += "error" in result
-            typer.echo(json.dumps(result) if as_json else line(result))
+            typer.echo(json.dumps(result) if as_json else line(result, sys.stdout.encoding))
             if progress is not None:
                 progress.advance(progress.task_ids[0])
     if failed:
@@ -76,15 +77,23 @@ def _walk_folder(path: Path) -> Iterator[Path]:
     yield from unreadable
 
 
-def line(result: dict[str, Any]) -> str:
-    """One result as one line for people."""
-    # A file name need not be text; what no terminal can show becomes a question mark.
-    path = result["path"].encode("utf-8", "replace").decode()
+def line(result: dict[str, Any], encoding: str) -> str:
+    """One result as one line for people; whatever stands in names and errors, it can be printed."""
+    path = result["path"]
     if "error" in result:
-        return f"error    -     -                    -  {path}: {result['error'].removeprefix(f'{path}: ')}"
-    score = "-   " if result["fakeness_score"] is None else f"{result['fakeness_score']:.2f}"
-    speech = f"{result['speech_s']:.1f} s"
-    return f"{result['prediction']:<7}  {score}  {result['decision']:<10}  {speech:>8}  {path}"
+        text = f"error    -     -                    -  {path}: {result['error'].removeprefix(f'{path}: ')}"
+    else:
+        score = "-   " if result["fakeness_score"] is None else f"{result['fakeness_score']:.2f}"
+        speech = f"{result['speech_s']:.1f} s"
+        text = f"{result['prediction']:<7}  {score}  {result['decision']:<10}  {speech:>8}  {path}"
+    plain = "".join("?" if _hidden(character) else character for character in text)
+    return plain.encode(encoding, "replace").decode(encoding)
+
+
+def _hidden(character: str) -> bool:
+    """Controls, line breaks, changes of direction, and the bytes of names that are no text."""
+    category = unicodedata.category(character)
+    return category[0] == "C" or category in {"Zl", "Zp"}
 
 
 def _progress(total: int) -> AbstractContextManager[Any]:

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import soundfile
@@ -93,17 +96,39 @@ def test_a_model_that_fails_ends_the_scan(fac, recording, monkeypatch):
     assert (outcome.code, outcome.out, outcome.err) == (1, "", "fac: no such bundle\n")
 
 
-def test_lines_for_people_are_plain_text(fac, judges, recording, tmp_path):
-    """Not a terminal: no colours, no bar; a name that is no text does no harm."""
-    bad = tmp_path / "bad\udcff.wav"
-    bad.write_bytes(b"")
+def test_lines_for_people_are_plain_text(fac, judges, recording):
+    """Not a terminal: no colours, no bar."""
+    outcome = fac("scan", "--processes", "1", recording("a.wav", 0.96))
 
-    outcome = fac("scan", "--processes", "1", recording("a.wav", 0.96), bad)
-
-    scored, error = outcome.out.splitlines()
-    assert scored.split() == ["fake", "0.96", "synthetic", "6.0", "s", str(tmp_path / "a.wav")]
-    assert error.startswith("error")
+    assert outcome.out.split()[:5] == ["fake", "0.96", "synthetic", "6.0", "s"]
     assert "\x1b" not in outcome.out + outcome.err
+
+
+ODD = "\udcff\n\x1b[2J\u202e\u2028ü 録.wav"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "???[2J??ü 録.wav"), ("latin-1", "???[2J??ü ?.wav")]
+)
+def test_any_name_is_one_line(recording, tmp_path, encoding, shown):
+    """Bytes that are no text, line breaks and commands to the terminal neither end a scan nor are printed."""
+    good, bad = recording("a.wav", 0.5, seconds=2.5).rename(tmp_path / ODD), tmp_path / f"bad{ODD}"
+    bad.write_bytes(b"")
+    command = [sys.executable, "-m", "fac_stream", "scan", "--processes", "1", bad, good]
+    environment = os.environ | {"PYTHONUTF8": "1", "PYTHONIOENCODING": f"{encoding}:strict"}
+
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=environment)
+    lines = done.stdout.decode(encoding).split("\n")
+    objects = subprocess.run(
+        [*command, "--json"], capture_output=True, check=False, timeout=60, env=environment
+    )
+
+    assert lines[0].startswith("error")
+    assert lines[0].count(f"{tmp_path}/bad{shown}: ") == 1
+    assert lines[0].count("bad") == 1
+    assert lines[1].endswith(f"{tmp_path}/{shown}")
+    assert len(lines) == 3
+    assert [json.loads(row)["path"] for row in objects.stdout.splitlines()] == [str(bad), str(good)]
 
 
 def test_folders_are_walked_by_name(tmp_path):
