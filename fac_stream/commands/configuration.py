@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 import yaml
@@ -23,6 +24,16 @@ def check(file: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
 def show(
     config: ConfigFile = None,
 ) -> None:
-    """Print the whole configuration in force: defaults, file and FAC_* environment; secrets are masked."""
+    """Print the whole configuration in force: defaults, file and FAC_* environment; secrets are masked.
+
+    Of a webhook's address only the host is shown, as the rest is a password with some receivers.
+    """
     tree = load(config).model_dump(mode="json")
+    for webhook in tree["alerts"]["webhooks"]:
+        webhook["url"] = _host_of(webhook["url"])
     typer.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _host_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"

@@ -126,10 +126,11 @@ def test_a_bad_file_is_code_two_with_every_line(fac, tmp_path):
 def test_show_is_a_configuration_with_secrets_masked(fac, tmp_path, monkeypatch):
     """What is shown may be pasted into a bug report; file and environment are in force."""
     secret = "whsec_" + "A" * 43 + "="
+    url = "https://me:pass-word@hooks.example.org:8443/services/T0/hidden?key=hidden"
     path = tmp_path / "c.yaml"
     path.write_text(
         yaml.safe_dump(
-            {"server": {"token": "t" * 20}, "alerts": {"webhooks": [{"url": "https://h/", "secret": secret}]}}
+            {"server": {"token": "t" * 20}, "alerts": {"webhooks": [{"url": url, "secret": secret}]}}
         )
     )
     monkeypatch.setenv("FAC_SERVER__PORT", "9001")
@@ -138,7 +139,10 @@ def test_show_is_a_configuration_with_secrets_masked(fac, tmp_path, monkeypatch)
 
     assert "t" * 20 not in shown
     assert "A" * 43 not in shown
+    assert "hidden" not in shown
+    assert "pass-word" not in shown
     tree = yaml.safe_load(shown)
+    assert tree["alerts"]["webhooks"][0]["url"] == "https://hooks.example.org:8443/…"
     assert tree["server"]["port"] == 9001
     assert tree["server"]["token"] == "*" * 10
     assert tree["windows"]["hop_s"] == 0.5
