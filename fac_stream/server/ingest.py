@@ -11,13 +11,11 @@ is ahead of real time and the queue is full; then the sender waits.
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import structlog
 from aiohttp import WebSocketError, WSMessage, WSMsgType, web
 
-from fac_stream.audio.frames import Frame
 from fac_stream.calls.call import Call
 from fac_stream.errors import ConflictError, FacError, ProtocolError, RefusedError, SourceError
 from fac_stream.events import CallEnded, EndReason
@@ -25,7 +23,6 @@ from fac_stream.protocols.pcm import Hello, PcmStream
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
 from fac_stream.server.sockets import GONE, Close, finished, registered, serve, upgrade
-from fac_stream.sources.queue import FrameQueue
 from fac_stream.sources.websocket import WebSocketSource
 
 log = structlog.get_logger(__name__)
@@ -123,7 +120,7 @@ class Connection:
         """Read the socket and run the call until the call is over; None when the daemon stops."""
         longest_s = self._services.config.ingest.max_duration_s + CLOCK_GRACE_S
         async with asyncio.TaskGroup() as group:
-            reader = group.create_task(self._read(source.queue))
+            reader = group.create_task(self._read(source))
             running = self.running = group.create_task(self._services.calls.run(call, source))
             # A sender of one sample now and then is neither idle nor ever too long.
             if not (await asyncio.wait([running], timeout=longest_s))[0]:
@@ -132,7 +129,8 @@ class Connection:
             reader.cancel()
         return None if running.cancelled() else running.result()
 
-    async def _read(self, queue: FrameQueue) -> None:
+    async def _read(self, source: WebSocketSource) -> None:
+        queue = source.queue
         try:
             while True:
                 message = await self._socket.receive()
@@ -140,7 +138,7 @@ class Connection:
                     case WSMsgType.BINARY:
                         audio = self._stream.receive_bytes(message.data)
                         if audio is not None:
-                            await queue.put(Frame(audio.start_sample, audio.data, time.monotonic()))
+                            await source.receive(audio)
                     case WSMsgType.TEXT:
                         self._stream.receive_text(message.data)
                         queue.close()

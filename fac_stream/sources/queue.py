@@ -2,8 +2,18 @@
 
 ::
 
-    sender keeps real time:        full? the oldest frame is dropped and counted; a gap shows in start_sample
+    sender keeps real time:        full? the oldest frame is dropped; a gap shows in start_sample
     sender is ahead of real time:  full? the sender waits; nothing is lost
+
+Which of the two a sender is, a leaky measure tells: its *lead* in seconds grows by the audio that arrives and
+drains ``DRAIN`` times as fast as time passes, between 0 and ``queue_s``. Above half of that the sender is
+ahead.
+
+- A recording sent faster than ``DRAIN`` times real time gains a lead as quickly as it fills the queue.
+- A conversation gains none, whether its clock runs a little fast or its packets come in clumps.
+- Early media, or what piled up while the line stalled, is a lead for some seconds, then it has drained.
+- A pause earns no credit: the lead does not fall below 0.
+- While the sender waits for the reader nothing drains: a slow reader makes no conversation of a recording.
 """
 
 import asyncio
@@ -12,6 +22,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 
 from fac_stream.audio.frames import AudioFormat, Frame
+
+DRAIN = 1.25
+"""Seconds of lead a second: recordings played at up to this speed count as conversations."""
 
 
 class FrameQueue:
@@ -26,22 +39,12 @@ class FrameQueue:
         self._now = now
         self._frames: deque[Frame] = deque()
         self._queued = 0
-        self._received = 0
-        self._dropped = 0
-        self._started_at: float | None = None
+        self._lead_s = 0.0
+        self._measured_at = now()
+        self._waiting = False
         self._changed = asyncio.Event()
         self._closed = False
         self._error: Exception | None = None
-
-    @property
-    def received_s(self) -> float:
-        """Seconds of audio put in so far, dropped ones included."""
-        return self._received / self._rate
-
-    @property
-    def dropped_s(self) -> float:
-        """Seconds of audio dropped because the reader was slow."""
-        return self._dropped / self._rate
 
     @property
     def full(self) -> bool:
@@ -50,29 +53,31 @@ class FrameQueue:
 
     @property
     def ahead(self) -> bool:
-        """Whether more audio arrived than time has passed: a recording, not a conversation."""
-        if self._started_at is None:
-            return False
-        return self.received_s > self._now() - self._started_at + self._queue_s / 2
+        """Whether audio arrives faster than it can be spoken: a recording, not a conversation."""
+        self._drain()
+        return self._lead_s > self._queue_s / 2
 
     async def put(self, frame: Frame) -> None:
         """Add a frame; waits while the queue is full and the sender ahead. Cancelling adds nothing."""
-        while self.full and self.ahead and not self._closed:
-            self._changed.clear()
-            await self._changed.wait()
+        try:
+            while self.full and self.ahead and not self._closed:
+                self._waiting = True
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._drain()
+            self._waiting = False
         self.put_nowait(frame)
 
     def put_nowait(self, frame: Frame) -> None:
         """Add a frame, dropping the oldest ones where it does not fit; ignored once closed."""
         if self._closed:
             return
-        if self._started_at is None:
-            self._started_at = self._now()
         samples = self._samples(frame)
-        self._received += samples
+        self._drain()
+        self._lead_s = min(self._lead_s + samples / self._rate, self._queue_s)
         while self.full:
-            oldest = self._pop()
-            self._dropped += self._samples(oldest)
+            self._pop()
         self._frames.append(frame)
         self._queued += samples
         self._changed.set()
@@ -80,6 +85,7 @@ class FrameQueue:
     def close(self, error: Exception | None = None) -> None:
         """Add nothing more; the reader gets what waits, then the end or ``error``. The first call counts."""
         if not self._closed:
+            self._drain()
             self._closed, self._error = True, error
             self._changed.set()
 
@@ -100,6 +106,13 @@ class FrameQueue:
             self._changed.set()
         if self._error is not None:
             raise self._error
+
+    def _drain(self) -> None:
+        """Bring the lead up to now; the last lead of a closed queue stays."""
+        now = self._now()
+        if not self._waiting and not self._closed:
+            self._lead_s = max(self._lead_s - DRAIN * (now - self._measured_at), 0.0)
+        self._measured_at = now
 
     async def _filled(self) -> None:
         while not self._frames and not self._closed:

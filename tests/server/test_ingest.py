@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import struct
 from contextlib import suppress
@@ -6,9 +7,14 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from fac_stream.config import Ingest
+from fac_stream.protocols.pcm import Audio, PcmStream
 from fac_stream.server import ingest, sockets
+from fac_stream.sources import websocket
+from fac_stream.sources.rate import RateCheck
+from fac_stream.sources.websocket import WebSocketSource
 from tests.fakes import BlockedScorer
-from tests.server.serving import answer, hello, serving, voice
+from tests.server.serving import HELLO, answer, hello, serving, voice
 
 RATE = 16_000
 
@@ -94,6 +100,37 @@ async def test_a_recording_sent_at_once_loses_nothing(tmp_path):
     scored = served.of("window.scored")
     assert [event.index for event in scored] == list(range(77))
     assert all(event.skipped is None for event in scored)
+
+
+async def test_a_large_message_is_taken_in_pieces(tmp_path):
+    """A message of a minute becomes frames of half a second, none lost; the memory is the queue's."""
+    source = WebSocketSource(
+        PcmStream().receive_text(json.dumps(HELLO | {"channels": 2})), Ingest(queue_s=5.0)
+    )
+    data = bytes(range(256)) * (60 * RATE * 4 // 256)
+    frames = []
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        sender = group.create_task(source.receive(Audio(7, data)))
+        sender.add_done_callback(lambda _: source.queue.close())
+        async for frame in source.frames():
+            assert source.queue._queued <= 5.5 * RATE
+            frames.append(frame)
+    assert b"".join(frame.data for frame in frames) == data
+    assert [frame.start_sample for frame in frames] == [7 + i * RATE // 2 for i in range(120)]
+
+
+async def test_a_wrong_rate_is_told(tmp_path, monkeypatch):
+    """8 kHz declared as 16 kHz ends the call, in words, once the rhythm has shown it."""
+    clock = iter(0.02 * i for i in itertools.count())
+    monkeypatch.setattr(websocket, "RateCheck", lambda rate: RateCheck(rate, lambda: next(clock)))
+    async with serving(tmp_path) as served, served.connect("/ws/ingest") as socket:
+        await hello(socket, sample_rate=16_000)
+        with suppress(ConnectionClosed):
+            for _ in range(1000):
+                await socket.send(bytes(2 * 160))
+        code, message, closed = await refusal(socket)
+    assert (code, closed) == ("protocol_error", 4400)
+    assert "at 8000 samples a second, sample_rate says 16000: is the rate right?" in message
 
 
 async def test_closing_the_connection_completes_the_call(tmp_path):
