@@ -134,7 +134,8 @@ def _event(message: str | bytes) -> AnyEvent | None:
         kind = fields.get("type") if isinstance(fields, dict) else None
         if isinstance(kind, str) and kind not in EVENT_TYPES:
             return None
-        return EVENTS.validate_python(fields)
+        # Strict is who publishes; a field that a later version added is passed over like a type it added.
+        return EVENTS.validate_python(fields, extra="ignore")
     except (ValueError, RecursionError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise ProtocolError(f"the daemon sent no event of wire version 1: {reason}") from None

@@ -12,10 +12,24 @@ from websockets.asyncio.server import serve
 from fac_stream import client
 from fac_stream.client import events_address, subscribe
 from fac_stream.errors import FacError, ProtocolError
-from fac_stream.events import CallStarted, Snapshot, encode
+from fac_stream.events import CallStarted, CallSummary, Snapshot, encode
 
 SNAPSHOT = Snapshot(model="m@0", device="cpu", hop_s=0.5, raise_at=0.9, clear_at=0.5, calls=[])
 STARTED = CallStarted(call_id="a", source="file", legs=["mixed"], sample_rate=8000, encoding="pcm_s16le")
+
+CALL = CallSummary(
+    call_id="a",
+    source="file",
+    started_at="2026-01-01T00:00:00Z",
+    ended_at=None,
+    end_reason=None,
+    duration_s=1.0,
+    sample_rate=8000,
+    encoding="mulaw",
+    metadata={},
+    legs=[],
+    alerts=[],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +166,22 @@ async def test_an_event_of_a_later_version_is_passed_over():
 
     async with daemon(handler) as url:
         assert await read(subscribe(url), 1) == [SNAPSHOT]
+
+
+async def test_fields_of_a_later_version_are_passed_over():
+    """A new field, at any depth, does not break old subscribers."""
+
+    async def handler(connection):
+        snapshot = json.loads(encode(SNAPSHOT.model_copy(update={"calls": [CALL]})))
+        snapshot["calls"][0]["mood"] = "good"
+        await connection.send(json.dumps(snapshot | {"weather": {"sky": "blue"}}))
+        await connection.send(json.dumps(json.loads(encode(STARTED)) | {"tune": "Greensleeves"}))
+        await connection.wait_closed()
+
+    async with daemon(handler) as url:
+        snapshot, started = await read(subscribe(url), 2)
+    assert snapshot.calls == [CALL]
+    assert started == STARTED
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def graph(request: web.Request) -> web.Response:
 async def calls(request: web.Request) -> web.Response:
     """GET /api/calls: calls that are going on, then those that ended, newest first; ``?limit=200``."""
     text = request.query.get("limit", str(DEFAULT_CALLS))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_CALLS):
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_CALLS):
         raise ApiError(400, "bad_query", f"limit must be a number from 1 to {MAX_CALLS}")
     summaries = request.app[SERVICES].calls.summaries()[: int(text)]
     body = b'{"calls":' + _SUMMARIES.dump_json(summaries) + b"}"

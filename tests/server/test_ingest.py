@@ -123,7 +123,7 @@ async def test_a_wrong_rate_is_told(tmp_path, monkeypatch):
     """8 kHz declared as 16 kHz ends the call, in words, once the rhythm has shown it."""
     clock = iter(0.02 * i for i in itertools.count())
     monkeypatch.setattr(websocket, "RateCheck", lambda rate: RateCheck(rate, lambda: next(clock)))
-    async with serving(tmp_path) as served, served.connect("/ws/ingest") as socket:
+    async with serving(tmp_path, ingest={"queue_s": 60}) as served, served.connect("/ws/ingest") as socket:
         await hello(socket, sample_rate=16_000)
         with suppress(ConnectionClosed):
             for _ in range(1000):

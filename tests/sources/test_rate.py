@@ -38,7 +38,7 @@ def steady(rate, seconds, packet_s=0.02, jitter_s=0.0, seed=0):
     pauses=st.lists(st.tuples(st.floats(0.0, 60.0), st.floats(0.0, 10.0)), max_size=5),
     seed=st.integers(0, 2**32),
 )
-def test_a_right_rate_is_never_refused(rate, packet_s, jitter_s, loss, stalls, pauses, seed):
+def test_a_right_rate_is_never_refused(*, rate, packet_s, jitter_s, loss, stalls, pauses, seed):
     """Not for jitter, random loss, pauses, nor for stalls after which all comes at once."""
     rng = random.Random(seed)
     messages = []
@@ -71,11 +71,8 @@ def test_a_rate_declared_too_high_is_refused(pair, packet_s, seed):
 
 def test_a_rate_declared_too_low_is_a_warning():
     """It may be a recording played at double speed: it is said, and the call goes on."""
-    warnings = judge(8000, steady(16_000, 11.0))
-    assert warnings == [
-        "audio arrives at 16000 samples a second, sample_rate says 8000: is the rate right, "
-        "or is it a recording?"
-    ]
+    (warning,) = judge(8000, steady(16_000, 11.0))
+    assert warning.startswith("audio arrives at 16000 samples a second, sample_rate says 8000: is the rate")
 
 
 @pytest.mark.parametrize("speed", [1.0, 1.02, 0.98, 3.7, 50.0])

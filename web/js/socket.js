@@ -14,7 +14,6 @@ const CLOSED = {
   1001: "The daemon is shutting down.",
   1006: "The connection was lost.",
   1012: "The daemon is restarting.",
-  1013: "The daemon has too many subscribers.",
   4008: "This page could not keep up and was cut off.",
 };
 
@@ -43,10 +42,15 @@ export class EventSocket {
     this.#connect();
   }
 
-  #enter(phase, words = "") {
+  /** `seconds` until the next attempt, or since the last word of a stale line. */
+  #enter(phase, words = "", seconds = 0) {
     this.#phase = phase;
     this.#words = words;
-    this.onPhase(phase, words, Math.max(0, Math.ceil((this.#retryAt - Date.now()) / 1000)));
+    this.onPhase(phase, words, seconds);
+  }
+
+  #countDown(words) {
+    this.#enter("waiting", words, Math.max(0, Math.ceil((this.#retryAt - Date.now()) / 1000)));
   }
 
   async #connect() {
@@ -88,7 +92,7 @@ export class EventSocket {
     const now = Date.now();
     if (this.#phase === "waiting") {
       if (now >= this.#retryAt) this.#connect();
-      else this.#enter("waiting", this.#words);
+      else this.#countDown(this.#words);
     } else if (!this.#socket) {
       return; // the probe has its own deadline
     } else if (!this.#heardAt) {
@@ -98,7 +102,7 @@ export class EventSocket {
     } else if (now - this.#askedAt >= DEAD_MS) {
       this.#wait("The daemon has gone silent.");
     } else if (now - this.#askedAt >= STALE_MS) {
-      this.#enter("stale", `No word from the daemon for ${Math.round((now - this.#heardAt) / 1000)} s.`);
+      this.#enter("stale", "No word from the daemon", Math.round((now - this.#heardAt) / 1000));
     }
   }
 
@@ -107,6 +111,6 @@ export class EventSocket {
     this.#socket = null;
     socket?.close();
     this.#retryAt = Date.now() + backoff(this.#attempt++);
-    this.#enter("waiting", words || "The connection was closed.");
+    this.#countDown(words || "The connection was closed.");
   }
 }
