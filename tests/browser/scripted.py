@@ -57,6 +57,8 @@ class ScriptedDaemon:
         """Whether requests for a snapshot go unanswered."""
         self.accepting = True
         self.loaded = True
+        self.graphs = 200
+        """Status of the plots."""
         self._sockets = set()
         self._incoming = set()
         self._seq = 0
@@ -176,6 +178,8 @@ class ScriptedDaemon:
 
     async def _graph(self, request):
         assert request.match_info["name"] in PLOTS
+        if self.graphs != 200:
+            return _error(self.graphs, "unavailable", "the bundle is being replaced")
         return web.Response(body=png(), content_type="image/png")
 
     async def _predict(self, request):

@@ -17,6 +17,11 @@ def connection(page):
     return page.get_by_role("status", name="Connection")
 
 
+def reason(page):
+    """Why it is so, as a screen reader hears it: without the seconds that count."""
+    return page.get_by_role("status", name="Reason")
+
+
 def test_page_recovers_and_catches_up(page, daemon):
     """A lost connection is shown, tried again, and the snapshot replaces what was there before."""
     daemon.say(started("gone"), started("stays"), scored(0.2, 2.0, "stays"), raised(call_id="gone"))
@@ -27,8 +32,10 @@ def test_page_recovers_and_catches_up(page, daemon):
     daemon.hang_up(1001)
 
     expect(connection(page)).to_have_text("Offline")
-    expect(page.get_by_text("The daemon is shutting down. Trying again in")).to_be_visible()
+    expect(reason(page)).to_have_text("The daemon is shutting down.")
+    expect(page.get_by_text(re.compile(r"^Trying again in \d s\.$"))).to_be_visible()
     expect(connection(page)).to_have_text("Live")
+    expect(reason(page)).to_have_text("")
     expect(page.get_by_role("article")).to_have_count(2)
     expect(page.get_by_role("article", name="Call gone")).to_have_count(0)
     expect(page.get_by_role("region", name="Alerts").get_by_role("listitem")).to_contain_text("resolved")
@@ -76,7 +83,8 @@ def test_silent_line_is_asked_then_stale_then_left(daemon, open_page):
     daemon.until(lambda: len(daemon.asked) == 2)
     page.clock.run_for(6_000)
     expect(connection(page)).to_have_text("Stale")
-    expect(page.get_by_text(re.compile(r"No word from the daemon for 1\d s"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^No word from the daemon for 1\d s$"))).to_be_visible()
+    expect(reason(page)).to_have_text("No word from the daemon")
 
     page.clock.run_for(16_000)
     daemon.until(lambda: daemon.connections == 2)
@@ -125,4 +133,24 @@ def test_token_is_asked_for_and_sent(open_page):
         page.reload()
         expect(connection(page)).to_have_text("Live")
         assert daemon.subprotocols == ["fac.v1", "fac.v1"]
+        page.close()
+
+
+def test_escape_does_not_end_the_question_for_the_token(open_page):
+    """However often it is pressed, the form is there, and works."""
+    with ScriptedDaemon(token=TOKEN) as daemon:
+        page = open_page(daemon.url)
+        page.console.allowed.append("401")
+        form = page.get_by_role("dialog", name="This daemon asks for its token")
+        expect(form).to_be_visible()
+        page.evaluate("unlock.addEventListener('close', () => { window.closes = (window.closes ?? 0) + 1 })")
+
+        page.keyboard.press("Escape")
+        page.keyboard.press("Escape")
+        page.wait_for_function("window.closes > 0")
+
+        form.get_by_label("Access token").fill(TOKEN)
+        form.get_by_role("button", name="Connect").click()
+        expect(connection(page)).to_have_text("Live")
+        expect(form).to_be_hidden()
         page.close()

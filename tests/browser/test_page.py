@@ -115,6 +115,21 @@ def test_plots_load_when_opened(page):
     expect(page.get_by_role("img", name="ROC")).to_be_visible()
 
 
+def test_plots_that_did_not_load_are_tried_again(page, daemon):
+    """One error leaves words and a button, rather than an empty gallery."""
+    page.console.allowed.append("503")
+    daemon.graphs = 503
+    model = page.get_by_role("region", name="The model")
+    page.get_by_text("Plots of its training and test").click()
+    expect(model.get_by_role("alert")).to_have_text("The plots did not load: the bundle is being replaced")
+
+    daemon.graphs = 200
+    model.get_by_role("button", name="Try again").click()
+
+    expect(model.get_by_role("img")).to_have_count(4)
+    expect(model.get_by_role("alert")).to_have_count(0)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_can_be_told_apart(daemon, open_page, scheme):
     """Text reaches WCAG AA, 4.5 to 1, on every ground it stands on."""

@@ -19,11 +19,22 @@ async function plot([name, title]) {
   return el("figure", {}, canvas, el("figcaption", {}, title));
 }
 
-async function load() {
+async function figures() {
   const { plots } = await getModel();
-  const figures = await Promise.all(Object.entries(PLOTS).filter(([name]) => plots.includes(name)).map(plot));
-  const none = el("p", { className: "hint" }, "This bundle has no plots.");
-  $("gallery").replaceChildren(...(figures.length ? figures : [none]));
+  const found = await Promise.all(Object.entries(PLOTS).filter(([name]) => plots.includes(name)).map(plot));
+  return found.length ? found : [el("p", { className: "hint" }, "This bundle has no plots.")];
+}
+
+async function load() {
+  $("gallery").replaceChildren(el("p", { className: "hint" }, "Loading…"));
+  try {
+    $("gallery").replaceChildren(...(await figures()));
+  } catch (error) {
+    const words = el("p", { className: "wrong", role: "alert" }, `The plots did not load: ${error.message}`);
+    const again = el("button", { type: "button", className: "second" }, "Try again");
+    again.addEventListener("click", load);
+    $("gallery").replaceChildren(words, again);
+  }
 }
 
 /** Loaded when somebody opens them. */

@@ -10,19 +10,25 @@ const PHASES = {
   waiting: ["synthetic", "Offline"],
 };
 
+const COUNTDOWNS = {
+  stale: (seconds) => `for ${seconds} s`,
+  waiting: (seconds) => `Trying again in ${seconds} s.`,
+};
+
 export function mountStatus(store) {
   store.on("snapshot", () => {
     $("model-line").textContent = `${store.model.model} on ${store.model.device.toUpperCase()}`;
   });
 }
 
-/** `words` say why; `retryInS` counts down beside the live region, which only speaks when the phase changes. */
-export function showPhase(phase, words, retryInS) {
+/** `words` say why. What counts seconds stands beside the live regions, which only speak when phase or reason change. */
+export function showPhase(phase, words, seconds) {
   const [tone, word] = PHASES[phase];
   if ($("connection").textContent !== word) $("connection").textContent = word;
+  if ($("reason").textContent !== words) $("reason").textContent = words;
+  $("countdown").textContent = COUNTDOWNS[phase]?.(seconds) ?? "";
   $("connection").dataset.tone = tone;
   $("main").dataset.phase = phase;
-  $("retry").textContent = phase === "waiting" ? `${words} Trying again in ${retryInS} s.` : words;
 }
 
 export async function loadModel() {
@@ -40,7 +46,8 @@ export function mountUnlock() {
   let asking = null;
   let tried = false;
   const dialog = $("unlock");
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  // A second Escape closes a dialog whatever is done about "cancel", and nothing goes on without a token.
+  dialog.addEventListener("close", () => asking && !dialog.open && dialog.showModal());
   onLocked(() => {
     asking ??= new Promise((resolve) => {
       $("unlock-error").textContent = tried ? "That token was not accepted." : "";
