@@ -5,6 +5,7 @@ and hosts: it may open none of them (``protocol_whitelist``) and sees only the b
 channels are those of the decoded sound, never those a header declares; they and the duration are bounded.
 """
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ MIN_RATE = 4_000
 MAX_RATE = 192_000
 """Hertz."""
 MAX_CHANNELS = 8
-MAX_DURATION_S = 24 * 3600
+MAX_DURATION_S = 6 * 3600
 FORMATS = "wav,w64,aiff,au,caf,mp3,aac,flac,ogg,mov,matroska,asf,avi,amr,wv,mpegts,flv,ac3"
 """Demuxers that may read. Others, made for game consoles and old toys, take nearly any bytes for sound."""
 _OPTIONS = {"protocol_whitelist": "none", "format_whitelist": FORMATS}
@@ -86,7 +87,7 @@ class Media:
 
         Raises:
             DecodeError: rate or channels change half-way.
-            AudioError: it is longer than a day.
+            AudioError: it is longer than ``MAX_DURATION_S``.
         """
         converter = av.AudioResampler(format="flt")
         pending: list[Samples] = []
@@ -160,6 +161,10 @@ def _open(source: Path | BinaryIO) -> tuple[BinaryIO, bool]:
     if not isinstance(source, Path):
         return source, False
     try:
+        mode = source.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            # Opening a pipe waits for its writer, for ever.
+            raise DecodeError(f"{source}: cannot be read: it is no regular file; save the sound as one")
         return source.open("rb"), True
     except OSError as error:
         raise DecodeError(f"{source}: cannot be read: {error.strerror}") from None

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from fac_stream.audio.speech import SpeechGate
 from fac_stream.audio.windows import WindowCutter
 from fac_stream.calls.decision import LegDecision, worst
 from fac_stream.config import Config, DecisionRule
+from fac_stream.daemon_thread import DaemonThread
 from fac_stream.errors import ScorerError
 from fac_stream.events import Decision, SkipReason
 from fac_stream.scoring.base import Scorer, WindowVerdict
@@ -142,7 +142,8 @@ async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, confi
             rows += _rows(windows, await batcher.score(windows, live=False))
     if any(row.skipped is SkipReason.FAILED for row in rows):
         raise ScorerError("the model failed on a part of the recording: try again; the log has the reason")
-    return summarise(rows, recording.legs, recording.duration_s, config.decision)
+    # Of a recording of hours that takes a second.
+    return await asyncio.to_thread(summarise, rows, recording.legs, recording.duration_s, config.decision)
 
 
 def summarise(
@@ -196,11 +197,11 @@ def _rows(windows: Sequence[Window], verdicts: Sequence[WindowVerdict]) -> Itera
 
 async def _in_thread(blocks: Generator[list[Window]]) -> AsyncGenerator[list[Window]]:
     """Advance and close a generator in one thread of its own: a decoder must not be used by two."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix="decoding")
+    thread = DaemonThread("decoding")
     try:
         loop = asyncio.get_running_loop()
         while (block := await loop.run_in_executor(thread, next, blocks, None)) is not None:
             yield block
     finally:
         thread.submit(blocks.close)
-        thread.shutdown(wait=False)
+        thread.shutdown()

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from fac_stream import config
 from fac_stream.audio.frames import AudioFormat, Encoding, Frame, Samples, default_legs
 from fac_stream.audio.media import Media, open_media
+from fac_stream.daemon_thread import DaemonThread
 from fac_stream.errors import SourceError
 
 PACKET_S = 0.02
@@ -66,7 +66,7 @@ class FileSource:
     async def _blocks(self) -> AsyncGenerator[Samples]:
         """Decoded ``[n, channels]``; one thread decodes and closes, as a decoder must not be used by two."""
         passes = self._passes()
-        thread = ThreadPoolExecutor(1, thread_name_prefix="file-source")
+        thread = DaemonThread("file-source")
         try:
             while True:
                 async with asyncio.timeout(DECODE_TIMEOUT_S):
@@ -80,7 +80,7 @@ class FileSource:
             ) from None
         finally:
             thread.submit(passes.close)
-            thread.shutdown(wait=False)
+            thread.shutdown()
 
     def _passes(self) -> Generator[Samples]:
         again = True

@@ -1,6 +1,8 @@
 import asyncio
+import os
 import threading
 from contextlib import aclosing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,6 +213,14 @@ def test_what_is_no_recording_is_refused_at_once(tmp_path):
     for path in (tmp_path / "none.wav", broken, tmp_path):
         with pytest.raises(DecodeError, match=path.name):
             FileSource(options(path))
+
+
+def test_a_pipe_is_no_recording(tmp_path):
+    """Opening one would wait for its writer, for ever."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero")):
+        with pytest.raises(DecodeError, match="no regular file"):
+            FileSource(config.FileSource(type="file", path=path))
 
 
 async def test_a_file_replaced_by_another_format_is_told(recording):
