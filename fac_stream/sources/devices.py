@@ -115,10 +115,18 @@ def portaudio_inputs() -> list[Device]:
         SourceError: PortAudio or its Python package is not installed, or does not answer.
     """
     try:
-        inputs = json.loads(_run(*portaudio_command("list")))
+        listing = _run(*portaudio_command("list"))
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"PortAudio ended with status {error.returncode}"]
         raise SourceError(lines[-1]) from None
+    try:
+        return _parse_portaudio(listing)
+    except (ValueError, LookupError, TypeError) as error:
+        raise SourceError(f"PortAudio's list of devices cannot be read: {error}") from None
+
+
+def _parse_portaudio(listing: str) -> list[Device]:
+    """Read what the PortAudio program prints last; drivers may print before it."""
     return [
         Device(
             name=entry["name"],
@@ -129,7 +137,7 @@ def portaudio_inputs() -> list[Device]:
             monitor="monitor" in entry["name"].casefold(),
             default=entry["default"],
         )
-        for entry in inputs
+        for entry in json.loads(listing.strip().splitlines()[-1])
     ]
 
 
@@ -186,4 +194,8 @@ def _run(*command: str) -> str:
         )
     except subprocess.TimeoutExpired:
         raise SourceError(f"the sound system did not answer {command[0]!r} within {DEADLINE_S:g} s") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{command[0]!r} cannot be run: {error.strerror or error}") from None
     return done.stdout

@@ -186,6 +186,33 @@ def test_portaudios_last_complaint_is_told(programs):
         portaudio_inputs()
 
 
+@pytest.mark.parametrize("printed", ["", "\n", "noise", "{}3", "[3]", "[{}]", "3", '[{"name": null}]'])
+def test_a_list_that_cannot_be_read_is_told(programs, printed):
+    """Whatever the PortAudio program prints, it is devices or a problem."""
+    programs(pactl=FileNotFoundError("pactl"), portaudio=printed)
+
+    known = list_devices()
+
+    assert known.found == []
+    assert len(known.problems) == 1
+
+
+def test_drivers_may_chatter_before_the_list(programs):
+    """The list is the last line."""
+    programs(portaudio="ALSA: noise\nJACK: more of it\n[]\n")
+
+    assert portaudio_inputs() == []
+
+
+def test_a_program_that_cannot_be_run_is_told(tmp_path):
+    """No right to execute it is another thing than no such program."""
+    program = tmp_path / "pactl"
+    program.write_text("no program", encoding="utf-8")
+
+    with pytest.raises(SourceError, match=r"'.*pactl' cannot be run: Permission denied"):
+        devices_module._run(str(program))
+
+
 def test_a_program_that_hangs_is_killed_and_told(monkeypatch):
     """Asking the sound system has a deadline."""
     monkeypatch.setattr(devices_module, "DEADLINE_S", 0.1)
