@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fac_stream.audio.frames import Encoding
 from fac_stream.server.failure import ApiError
+from fac_stream.server.mpeg import is_mpeg_stream
 
 _MAGIC = (b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"FORM", b"\x1aE\xdf\xa3")
 """How sound files begin; of MP4 the mark stands at byte 4."""
@@ -63,7 +64,7 @@ def parse(body: bytes) -> Clip:
         raise ApiError(422, "bad_base64", "audio: not base64") from None
     if not data:
         raise ApiError(422, "empty", "audio: empty")
-    if data.startswith(_MAGIC) or data[4:8] == b"ftyp":
+    if data.startswith(_MAGIC) or data[4:8] == b"ftyp" or is_mpeg_stream(data):
         return Clip(data, None)
     if wanted.sample_rate is None:
         return Clip(data, _BARE_SAMPLES)

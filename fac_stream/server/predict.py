@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from fac_stream.calls.recording import score_recording_async
+from fac_stream.calls.recording import RecordingScore, score_recording_async
 from fac_stream.errors import AudioError, DecodeError, NoAudioError
 from fac_stream.server.clip import parse
 from fac_stream.server.failure import ApiError
@@ -21,6 +21,7 @@ UPLOADS_AT_ONCE = 2
 REALTIME_AT_ONCE = 8
 UPLOAD_DEADLINE_S = 600.0
 REALTIME_DEADLINE_S = 30.0
+SCORING_DEADLINE_S = 1800.0
 DISCONNECT_POLL_S = 0.5
 MAX_REALTIME_BYTES = 8 * 1024 * 1024
 """Of JSON: about three minutes of 16-bit sound at 16 kHz, for clips that are meant to be 2 s."""
@@ -85,17 +86,24 @@ class Predictions:
 
     async def _score(self, request: web.Request, file: BinaryIO, hint: str | None = None) -> web.Response:
         try:
-            async with _while_connected(request):
+            async with asyncio.timeout(SCORING_DEADLINE_S), _while_connected(request):
                 score = await score_recording_async(file, self._services.batcher, self._services.config)
+                text = await asyncio.to_thread(_json, score)
+        except TimeoutError:
+            message = f"not scored within {SCORING_DEADLINE_S:g} s: try again, or cut it into pieces"
+            raise ApiError(503, "scoring_too_slow", message, retry_after_s=60) from None
         except NoAudioError as error:
             raise ApiError(422, "no_audio", hint or str(error)) from None
         except DecodeError as error:
             raise ApiError(422 if hint else 415, "undecodable", hint or str(error)) from None
         except AudioError as error:
             raise ApiError(422, "unusable_audio", str(error)) from None
-        return web.Response(
-            text=json.dumps(score.to_dict(), allow_nan=False), content_type="application/json"
-        )
+        return web.Response(text=text, content_type="application/json")
+
+
+def _json(score: RecordingScore) -> str:
+    # ``dumps`` would hold the interpreter's lock from the first window to the last.
+    return "".join(json.JSONEncoder(allow_nan=False).iterencode(score.to_dict()))
 
 
 async def _file_part(request: web.Request) -> BodyPartReader:

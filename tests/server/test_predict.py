@@ -15,6 +15,7 @@ from fac_stream.server.clip import parse
 from fac_stream.server.failure import ApiError
 from tests.fakes import BlockedScorer, FailingScorer, scored_at
 from tests.server.serving import serving, voice
+from tests.server.test_mpeg import compressed
 
 UPLOAD = "/api/predict/upload"
 REALTIME = "/api/predict/realtime"
@@ -209,6 +210,25 @@ async def test_a_client_that_leaves_frees_its_place(tmp_path, monkeypatch):
         assert response.status == 200
 
 
+async def test_scoring_has_a_deadline(tmp_path, monkeypatch):
+    """A recording that takes for ever is given up, and says so."""
+    monkeypatch.setattr(predict, "SCORING_DEADLINE_S", 0.2)
+    scorer = BlockedScorer()
+    async with serving(tmp_path, scorer=scorer) as served:
+        response = await served.http.post(UPLOAD, data=form(wav(voice(0.5, 2))))
+        scorer.release.set()
+        await refused(response, 503, "scoring_too_slow")
+        assert response.headers["Retry-After"]
+
+
+async def test_a_recording_has_a_longest_duration(tmp_path, monkeypatch):
+    """What is longer is 422 with the limit in words."""
+    monkeypatch.setattr("fac_stream.audio.media.MAX_DURATION_S", 3600 / 1800)
+    async with serving(tmp_path) as served:
+        response = await served.http.post(UPLOAD, data=form(wav(voice(0.5, 4))))
+        assert "cut it into pieces" in await refused(response, 422, "unusable_audio")
+
+
 async def test_a_model_that_fails_is_no_verdict(tmp_path):
     """503 with a reason, and neither fake nor real."""
     async with serving(tmp_path, scorer=FailingScorer()) as served:
@@ -233,6 +253,15 @@ async def test_bare_samples_need_a_rate(tmp_path, encoding):
         answer = await (await served.http.post(REALTIME, json=body)).json()
         assert answer["prediction"] == "fake"
         assert answer["duration_s"] == 4.0
+
+
+async def test_a_needless_rate_makes_no_samples_of_an_mp3(tmp_path):
+    """An MP3 without a tag is decoded, also where a rate was given with it."""
+    body = {"audio": base64_of(compressed("mp3", "libmp3lame", 16_000)), "sample_rate": 8000}
+    async with serving(tmp_path) as served:
+        answer = await (await served.http.post(REALTIME, json=body)).json()
+    assert answer["prediction"] == "fake"
+    assert answer["duration_s"] == pytest.approx(2.0, abs=0.2)
 
 
 async def test_bare_samples_without_a_rate_are_told_what_to_add(tmp_path):
