@@ -70,6 +70,8 @@ class BundleManifest(BaseModel):
     front_end: FrontEndConfig
     network: NetworkConfig
     calibration: Calibration
+    settings_sha256: Sha256
+    """Over the three above: with others, the weights and the exported graph would disagree."""
     metrics: dict[str, JsonValue] = {}
     training: dict[str, JsonValue] = {}
     tensors: Annotated[dict[str, TensorType], Field(min_length=1, max_length=4096)]
@@ -101,6 +103,11 @@ class Bundle:
         """
         folder = DEFAULT if path is None else path
         manifest = _read_manifest(folder)
+        if manifest.settings_sha256 != _settings_digest(manifest):
+            raise BundleError(
+                f"{folder / MANIFEST}: front_end, network or calibration are not those it was written with: "
+                "copy the bundle again, or train one with other settings"
+            )
         contents = {name: _read_verified(folder, name, digest) for name, digest in manifest.files.items()}
         _check_tensors(folder, contents[WEIGHTS], manifest.tensors)
         return cls(folder, manifest, _model_id(manifest, contents[WEIGHTS]))
@@ -175,7 +182,9 @@ class Bundle:
     def _write(cls, path: Path, fields: dict[str, Any], contents: Mapping[str, bytes]) -> Self:
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
         try:
-            manifest = BundleManifest.model_validate({**fields, "files": digests})
+            fields = {**fields, "files": digests, "settings_sha256": "0" * 64}
+            manifest = BundleManifest.model_validate(fields)
+            manifest = manifest.model_copy(update={"settings_sha256": _settings_digest(manifest)})
             text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
         except (ValidationError, ValueError) as error:
             raise BundleError(f"{path}: cannot be written as a bundle: {_first_fault(error)}") from error
@@ -276,10 +285,16 @@ def _contiguous(tensors: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     return {name: np.ascontiguousarray(value).reshape(value.shape) for name, value in tensors.items()}
 
 
-def _model_id(manifest: BundleManifest, weights: bytes) -> str:
+def _settings_digest(manifest: BundleManifest) -> str:
+    """SHA-256 over front end, network and calibration."""
     settings = manifest.model_dump(mode="json", include={"front_end", "network", "calibration"})
-    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()
-    return f"{manifest.name}@{hashlib.sha256(weights + canonical).hexdigest()[:8]}"
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _model_id(manifest: BundleManifest, weights: bytes) -> str:
+    digest = hashlib.sha256(weights + bytes.fromhex(manifest.settings_sha256)).hexdigest()
+    return f"{manifest.name}@{digest[:8]}"
 
 
 def _replace_folder(path: Path, contents: Mapping[str, bytes]) -> None:

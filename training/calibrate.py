@@ -1,4 +1,4 @@
-"""From logits to probabilities: an affine fit on dev, wideband and over G.711, sources counting alike."""
+"""From logits to probabilities: an affine fit on dev under every condition, sources counting alike."""
 
 from collections import defaultdict
 
@@ -9,10 +9,9 @@ from fac_model.calibration import Calibration
 from fac_stream.audio.frames import Samples
 from fac_stream.errors import FacError
 from training.dataset import Corpus
-from training.logits import Condition, clip_logits, scorer_of
+from training.logits import CONDITIONS, clip_logits, scorer_of
 from training.manifest import Label
 
-CONDITIONS: tuple[Condition, ...] = ("wideband", "g711")
 WINDOWS_PER_CLIP = 2
 ROWS_PER_SOURCE = 1000
 
@@ -50,6 +49,12 @@ def balanced(corpus: Corpus, logits: list[Samples]) -> list[tuple[Samples, bool]
         is_fake = clip.label == Label.FAKE
         sources[is_fake, clip.source, clip.generator if is_fake else ""].append(row)
     return [
-        (np.resize(np.concatenate(rows), ROWS_PER_SOURCE), is_fake)
+        (_evenly(np.concatenate(rows)), is_fake)
         for (is_fake, _, _), rows in sorted(sources.items(), key=lambda item: item[0])
     ]
+
+
+def _evenly(rows: Samples) -> Samples:
+    """``ROWS_PER_SOURCE`` of the rows, evenly taken: none is left out where they are fewer."""
+    chosen: Samples = rows[np.linspace(0, len(rows) - 1, ROWS_PER_SOURCE).round().astype(int)]
+    return chosen

@@ -12,6 +12,7 @@ import soxr
 
 from fac_stream.audio.codecs import decode, encode
 from fac_stream.audio.frames import SAMPLE_RATE, Encoding, Samples
+from fac_stream.audio.resample import Resampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,17 @@ G711 = Line(Encoding.MULAW, 0.0, 3_900.0)
 def telephone(samples: Samples, line: Line = G711) -> Samples:
     """float32 ``[..., n]`` as it arrives over one fixed line."""
     return Telephone().apply(samples, line)
+
+
+def resampled(samples: Samples) -> Samples:
+    """float32 ``[..., n]`` as it arrives from a device or file at 48 kHz: up, and down as the daemon does."""
+    return by_row(samples, _through_48k)
+
+
+def _through_48k(samples: Samples) -> Samples:
+    resampler = Resampler(48_000, 1)
+    wide = soxr.resample(samples, SAMPLE_RATE, 48_000).astype(np.float32)
+    return fit(np.concatenate((resampler.push(wide[:, None]), resampler.flush()))[:, 0], len(samples))
 
 
 def by_row(samples: Samples, change: Callable[[Samples], Samples]) -> Samples:

@@ -81,7 +81,7 @@ def save(folder: Path, run: Run) -> None:
     }
     for name, part in (("network", _copy(run.network)), ("best", run.best), ("optimizer", tensors)):
         save_file({key: value.contiguous() for key, value in part.items()}, new / f"{name}.safetensors")
-    plain = int | float | str | bool | list | None
+    plain = (int, float, str, bool, list, type(None))
     scheduler = {key: value for key, value in run.scheduler.state_dict().items() if isinstance(value, plain)}
     state = {
         "recipe": run.settings.model_dump(mode="json"),
@@ -97,9 +97,14 @@ def save(folder: Path, run: Run) -> None:
 def restore(folder: Path, run: Run) -> None:
     """Put a fresh run back to where it stood after the last finished epoch.
 
+    A kill between removing the old checkpoint and naming the new one leaves the new one beside.
+
     Raises:
         ConfigError: there is no checkpoint, it is damaged, or it was made with another recipe.
     """
+    beside = folder.with_name(f"{folder.name}.new")
+    if not folder.exists() and (beside / "state.json").is_file():
+        beside.rename(folder)
     if not (folder / "state.json").is_file():
         raise ConfigError(f"{folder} holds no checkpoint to resume from; start without --resume")
     try:

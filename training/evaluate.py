@@ -2,7 +2,8 @@
 
     fac evaluate runs/default/bundle corpus --split test --out runs/default/test
 
-Every clip is heard twice, wideband and over G.711 (µ-law at 8 kHz). A window's score is the calibrated
+Every clip is heard in three conditions: at 16 kHz as it is, from 48 kHz, and over G.711 (µ-law at 8 kHz). A
+window's score is the calibrated
 log-likelihood ratio, a clip's the mean of its windows'; above 0, probability one half, it is called
 synthetic, which is the positive class.
 """
@@ -21,11 +22,10 @@ from fac_stream.audio.frames import Samples
 from fac_stream.errors import ConfigError
 from training import plots, report
 from training.dataset import Corpus
-from training.logits import Condition, Scored, clip_logits, scorer_of
+from training.logits import CONDITIONS, Condition, Scored, clip_logits, scorer_of
 from training.manifest import Clip, Label, Split
 from training.metrics import figures, with_intervals
 
-CONDITIONS: tuple[Condition, ...] = ("wideband", "g711")
 WINDOWS_PER_CLIP = 4
 DRAWS = 1000
 
@@ -33,28 +33,36 @@ Figures = dict[str, Any]
 
 
 def evaluate(
-    bundle: Path | None, data: Path, split: str, out: Path | None = None, *, limit: int | None = None
+    bundle: Path | None,
+    data: Path,
+    split: str,
+    out: Path,
+    *,
+    store: bool = False,
+    limit: int | None = None,
 ) -> Figures:
-    """Score one split, print the figures, and keep them with plots.
+    """Score one split, print the figures, write them with plots and a report.
 
     Args:
         bundle: its folder; None for the shipped one.
         data: manifest CSV or folder.
         split: ``train``, ``dev`` or ``test``.
-        out: folder for ``metrics.json``, ``report.md``, ``report.html`` and the plots; None to keep figures
-            and plots inside the bundle instead.
+        out: folder for ``metrics.json``, ``report.md``, ``report.html`` and the plots.
+        store: also keep figures and plots in the bundle, as what it says of itself; for ``test`` only.
         limit: the most clips of each label, evenly chosen.
 
     Returns:
         What ``metrics.json`` holds.
 
     Raises:
-        ConfigError: there is no such split.
+        ConfigError: there is no such split, or another than ``test`` is to be stored.
         ManifestError: the split lacks a class.
         BundleError: the bundle is damaged or cannot be written.
     """
     if split not in list(Split):
         raise ConfigError(f"there is no split {split!r}; use train, dev or test")
+    if store and split != Split.TEST:
+        raise ConfigError("a bundle states what it scores on test: no other split is stored in it")
     loaded = Bundle.load(bundle)
     score = scorer_of(loaded)
     corpus = Corpus.open(data)
@@ -83,13 +91,12 @@ def evaluate(
         "conditions": conditions,
     }
     pictures = plots.all_plots(scored, loaded.manifest.training.get("history"))
-    if out is None:
+    report.write(out, result, pictures)
+    (out / "metrics.json").write_text(json.dumps(result, indent=1) + "\n")
+    if store:
         headline = {name: row["value"] for name, row in conditions["wideband"]["clip"].items()}
         files = {f"plots/{name}.png": png for name, png in pictures.items()}
         loaded.update(metrics=headline | result, files=files)
-    else:
-        report.write(out, result, pictures)
-        (out / "metrics.json").write_text(json.dumps(result, indent=1) + "\n")
     Console().print(report.table(result))
     return result
 
@@ -98,7 +105,6 @@ def figures_of(scored: Scored) -> Figures:
     """All figures of one condition, plain JSON."""
     labels, llrs, clips = scored.labels, scored.llrs, scored.clips
     counts = [len(row) for row in scored.windows]
-    names = [str(number) for number in range(len(clips))]
     makers = [f"{clip.source} {clip.generator}" for clip in clips]
     return {
         "clip": with_intervals(labels, llrs, draws=DRAWS),
@@ -106,7 +112,7 @@ def figures_of(scored: Scored) -> Figures:
         "window": with_intervals(
             np.repeat(labels, counts),
             np.concatenate(scored.windows),
-            list(np.repeat(names, counts)),
+            list(np.repeat(makers, counts)),
             draws=DRAWS,
         ),
         "by_kind": _breakdown(scored, lambda clip: clip.kind or "not stated"),

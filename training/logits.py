@@ -13,12 +13,17 @@ import torch
 from fac_model.bundle import ONNX, Bundle
 from fac_model.detector import Detector
 from fac_stream.audio.frames import Samples
-from training.channel import telephone
+from training.channel import resampled, telephone
 from training.dataset import Corpus, windows
 from training.manifest import Clip, Label
 
-Condition = Literal["wideband", "g711"]
+Condition = Literal["wideband", "resampled", "g711"]
+"""At 16 kHz as it is; from 48 kHz, as sound cards, browsers and most files are; over a telephone line."""
+
+CONDITIONS: tuple[Condition, ...] = ("wideband", "resampled", "g711")
 BATCH = 64
+
+_CHANNELS: dict[Condition, Callable[[Samples], Samples]] = {"resampled": resampled, "g711": telephone}
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def clip_logits(
     each = _windows(corpus, windows_per_clip)
     while batch := list(islice(each, BATCH)):
         waves = np.stack([window for _, window in batch])
-        logits = score(telephone(waves) if condition == "g711" else waves)
+        logits = score(_CHANNELS[condition](waves) if condition in _CHANNELS else waves)
         for (number, _), logit in zip(batch, logits, strict=True):
             found[number].append(float(logit))
     return [np.asarray(logits, np.float32) for logits in found]

@@ -19,7 +19,7 @@ from fac_stream.errors import FacError
 MAX_ROWS = 2_000_000
 MAX_FIELD = 4_096
 """Characters."""
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff"})
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
 SHOWN_ERRORS = 5
 
 Choice = TypeVar("Choice")

@@ -88,12 +88,15 @@ def _write(path: Path, index: Path, recordings: Iterable[Samples]) -> None:
     ends: list[int] = []
     total = 0
     unfinished = path.with_suffix(f".{os.getpid()}.part")
-    with unfinished.open("wb") as file:
-        for samples in recordings:
-            file.write(to_int16(samples).tobytes())
-            total += len(samples)
-            ends.append(total)
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            for samples in recordings:
+                file.write(to_int16(samples).tobytes())
+                total += len(samples)
+                ends.append(total)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     part = index.with_suffix(f".{os.getpid()}.part.npy")
     np.save(part, np.asarray(ends, np.int64), allow_pickle=False)
     part.replace(index)

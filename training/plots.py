@@ -1,4 +1,4 @@
-"""The five plots of an evaluation, as PNG: wideband and telephone side by side or in two colours."""
+"""The five plots of an evaluation, as PNG: each condition side by side or in a colour of its own."""
 
 import io
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from training.logits import Condition, Scored
 from training.metrics import figures
 
-NAMES = {"wideband": "wideband", "g711": "telephone (G.711)"}
-COLOURS = {"wideband": "#1b6ca8", "g711": "#d1662b"}
+NAMES = {"wideband": "16 kHz", "resampled": "from 48 kHz", "g711": "telephone (G.711)"}
+COLOURS = {"wideband": "#1b6ca8", "resampled": "#3f9d8f", "g711": "#d1662b"}
 HUMAN, SYNTHETIC, GREY = "#2a8c5a", "#b3304c", "#8a8f98"
 
 
@@ -115,7 +115,12 @@ def _score_distribution(scored: Mapping[Condition, Scored]) -> Figure:
             chosen = probability[part.labels == label]
             weights = np.full(len(chosen), 1.0 / len(chosen))
             axes.hist(
-                chosen, bins, weights=weights, alpha=0.55, color=colour, label=f"{name} ({len(chosen)})"
+                chosen,
+                bins.tolist(),
+                weights=weights,
+                alpha=0.55,
+                color=colour,
+                label=f"{name} ({len(chosen)})",
             )
         axes.axvline(0.5, linestyle=":", color="black")
         axes.set(

@@ -43,7 +43,7 @@ class Recipe(BaseModel):
     learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 3e-4
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
     schedule: Literal["plateau", "cosine"] = "plateau"
-    """``plateau`` divides by ten after three epochs without gain; ``cosine`` falls to zero at the last."""
+    """``plateau`` divides by ten in the fourth epoch without gain; ``cosine`` falls to zero at the last."""
     stop_patience: Annotated[int, Field(ge=1, le=1000)] = 5
     """Epochs without gain after which training ends."""
     choose_on: Literal["f1", "auc"] = "f1"

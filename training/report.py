@@ -11,7 +11,7 @@ from rich.table import Table
 Figures = dict[str, Any]
 Rows = list[list[str]]
 
-CONDITIONS = {"wideband": "wideband", "g711": "G.711"}
+CONDITIONS = {"wideband": "16 kHz", "resampled": "48 kHz", "g711": "G.711"}
 NAMES = {
     "eer": "EER",
     "auc": "AUC",
@@ -21,9 +21,9 @@ NAMES = {
     "recall": "recall",
 }
 LEVELS = {
-    "clip": "whole clip",
-    "clip_over_sources": "same, over sources",
+    "clip_over_sources": "whole clip",
     "window": "2-s window",
+    "clip": "whole clip, interval over clips",
 }
 PLOTS = ("roc", "score_distribution", "confusion_matrix", "precision_recall", "training_history")
 STYLE = """
@@ -47,10 +47,13 @@ def write(out: Path, figures: Figures, pictures: dict[str, bytes]) -> None:
 
 
 def table(figures: Figures) -> Table:
-    """The main figures for a terminal of 80 columns: percent with 95 % intervals, AUC from 0 to 1."""
+    """The main figures for a terminal of 80 columns: percent, AUC from 0 to 1.
+
+    The 95 % intervals are over sources: whole generators and human sources are drawn.
+    """
     shown = Table(title=_title(figures), box=box.SIMPLE, padding=(0, 1, 0, 0))
     shown.add_column("")
-    columns = [(level, condition) for level in ("clip", "window") for condition in CONDITIONS]
+    columns = [("clip_over_sources", condition) for condition in CONDITIONS] + [("window", "wideband")]
     for level, condition in columns:
         shown.add_column(f"{LEVELS[level]},\n{CONDITIONS[condition]}", justify="right")
     for name, words in NAMES.items():
@@ -69,10 +72,10 @@ def _title(figures: Figures) -> str:
 def _tables(figures: Figures) -> Iterator[tuple[str, Rows]]:
     """Heading and rows, the first row being the head."""
     yield (
-        "Figures at threshold 0.5, with 95 % intervals (over sources: generators and human sources drawn)",
+        "Figures at threshold 0.5, with 95 % intervals over sources (generators and human sources are drawn)",
         _main(figures),
     )
-    wideband, g711 = (figures["conditions"][name] for name in CONDITIONS)
+    wideband, g711 = (figures["conditions"][name] for name in ("wideband", "g711"))
     for key, heading in (("by_kind", "By kind"), ("by_era", "By era"), ("by_generator", "By generator")):
         other = {row["name"]: row for row in g711[key]}
         head = ["synthetic clips", "clips", "AUC", "EER", "missed", "AUC G.711", "EER G.711", "missed G.711"]

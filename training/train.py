@@ -1,7 +1,7 @@
 """Train a bundle: one recipe, one corpus, one folder.
 
-    fac train training/recipes/default.yaml --data corpus --out runs/default
-    fac train training/recipes/default.yaml --data corpus --out runs/default --resume
+    fac train default corpus/ --out runs/default
+    fac train default corpus/ --out runs/default --resume
 
 The folder then holds ``bundle/`` (what ``fac run`` loads), ``history.json`` (a row an epoch) and
 ``checkpoint/`` (all that ``--resume`` needs). On one device and as many threads, the same recipe and corpus
@@ -28,7 +28,7 @@ from fac_model.config import FrontEndConfig
 from fac_model.front_end import LogMel
 from fac_model.network import weights_of
 from fac_stream.audio.frames import Samples
-from fac_stream.errors import ConfigError
+from fac_stream.errors import ConfigError, FacError
 from training import checkpoint
 from training.augment import IMAGE, WAVE, Augmentation, augmentations
 from training.calibrate import calibrate
@@ -185,6 +185,8 @@ def dev_figures(run: Run, front_end: LogMel, dev: Corpus) -> Row:
     rows = []
     for condition in run.settings.conditions:
         logits = np.concatenate(clip_logits(judge, dev, condition, 1))
+        if not np.isfinite(logits).all():
+            raise FacError("training diverged: the network answers NaN; lower learning_rate in the recipe")
         found = figures(labels, logits)
         loss = float(np.mean(np.logaddexp(0.0, np.where(labels, -logits, logits))))
         rows.append([loss, found["accuracy"], found["f1"], found["auc"]])

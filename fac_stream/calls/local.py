@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from fac_stream.calls.registry import Calls
+from fac_stream.daemon_thread import DaemonThread
 from fac_stream.errors import FacError
 from fac_stream.events import CallEnded, EndReason
 from fac_stream.sources.base import Source
@@ -47,9 +48,11 @@ class LocalSource:
 
     async def _run_call(self) -> CallEnded | None:
         """One call; None where none could be started."""
+        # Not the loop's own threads: those are waited for at the end, and a dead disk never answers.
+        thread = DaemonThread("opening")
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                source = await asyncio.to_thread(self._make)
+                source = await asyncio.get_running_loop().run_in_executor(thread, self._make)
             call = self._calls.admit(source)
         except FacError as error:
             self._report(str(error))
@@ -61,6 +64,8 @@ class LocalSource:
             log.exception("source failed to open", source=self.name)
             self._report("internal error; the daemon's log has the details")
             return None
+        finally:
+            thread.shutdown()
         self.problem = None
         ended = await self._calls.run(call, source)
         if ended.detail:

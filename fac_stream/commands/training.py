@@ -34,15 +34,18 @@ def evaluate(
     data: Data,
     split: Annotated[str, typer.Option(help="Which part of the data: train, dev or test.")] = "test",
     out: Annotated[
-        Path | None, typer.Option(help="Where report and plots go; into the bundle's folder unless given.")
+        Path | None, typer.Option(help="Where report and plots go; runs/evaluate-SPLIT unless given.")
     ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Keep figures and plots in the bundle too; test only.")
+    ] = False,
 ) -> None:
     """Measure a bundle on labelled data.
 
     Prints F1, accuracy, precision, recall, AUC and EER, and writes a report with plots.
     """
     with _training("evaluate") as module:
-        module.evaluate(bundle, data, split, out)
+        module.evaluate(bundle, data, split, out or Path("runs") / f"evaluate-{split}", store=store)
 
 
 def export(*, bundle: Bundle) -> None:
