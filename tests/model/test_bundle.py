@@ -99,6 +99,23 @@ def test_missing_file_is_refused(bundle, name):
         Bundle.load(bundle.path)
 
 
+@pytest.mark.parametrize("section", ["front_end", "network", "calibration"])
+def test_settings_changed_by_hand_are_noticed(bundle, section):
+    """Weights and graph belong to their settings: with others, CPU and GPU would score apart."""
+    path = bundle.path / "bundle.json"
+    fields = json.loads(path.read_text())
+    changes = {
+        "front_end": {"f_min": 30.0},
+        "network": {"settings": {"dropout": 0.1}},
+        "calibration": {"offset": 3.0},
+    }
+    fields[section] |= changes[section]
+    path.write_text(json.dumps(fields))
+
+    with pytest.raises(BundleError, match="not those it was written with"):
+        Bundle.load(bundle.path)
+
+
 def test_missing_folder_says_what_a_bundle_is(tmp_path):
     """A wrong path is told how a bundle comes into being."""
     with pytest.raises(BundleError, match="fac train"):

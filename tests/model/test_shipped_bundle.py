@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -42,3 +44,28 @@ def first_window(path):
         resampler = Resampler(media.sample_rate, media.channels)
         blocks = [resampler.push(block) for block in media.blocks()]
     return np.concatenate([*blocks, resampler.flush()])[:32_000, 0]
+
+
+def test_shipped_bundle_says_what_it_scores(shipped):
+    """It states its figures on test, with intervals, and carries the five plots."""
+    assert shipped.manifest.metrics["split"] == "test"
+    for condition in ("wideband", "resampled", "g711"):
+        eer = shipped.manifest.metrics["conditions"][condition]["clip_over_sources"]["eer"]
+        assert eer["low"] < eer["value"] < eer["high"]
+    assert 0.5 < shipped.manifest.metrics["accuracy"] < 1.0
+    assert shipped.plots == [
+        "confusion_matrix",
+        "precision_recall",
+        "roc",
+        "score_distribution",
+        "training_history",
+    ]
+
+
+def test_model_card_and_readme_speak_of_the_shipped_bundle(shipped):
+    """Whoever ships another bundle has to write down what it scores."""
+    root = Path(__file__).parents[2]
+    eer = shipped.manifest.metrics["conditions"]["wideband"]["clip_over_sources"]["eer"]["value"]
+    assert shipped.model_id in (root / "docs" / "model-card.md").read_text()
+    for page in ("docs/model-card.md", "README.md"):
+        assert f"{100 * eer:.1f} %" in (root / page).read_text()

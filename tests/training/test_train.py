@@ -154,10 +154,12 @@ def test_evaluation_writes_figures_report_and_plots(trained, tones, tmp_path):
     assert (trained / "bundle" / "bundle.json").read_bytes() == before
 
 
-def test_evaluation_without_a_folder_goes_into_the_bundle(trained, tones):
+def test_what_it_scores_on_test_is_stored_in_the_bundle(trained, tones, tmp_path):
     """Figures and plots are kept with hashes, and the bundle's identity does not change by being measured."""
     before = Bundle.load(trained / "bundle")
-    found = evaluate(trained / "bundle", tones, "dev", limit=4)
+    with pytest.raises(ConfigError, match="no other split"):
+        evaluate(trained / "bundle", tones, "dev", tmp_path, store=True, limit=4)
+    found = evaluate(trained / "bundle", tones, "test", tmp_path, store=True, limit=4)
     after = Bundle.load(trained / "bundle")
     assert after.model_id == before.model_id
     assert after.manifest.metrics["accuracy"] == found["conditions"]["wideband"]["clip"]["accuracy"]["value"]
