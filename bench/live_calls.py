@@ -103,8 +103,10 @@ async def measure(address: str, pid: int, calls: int, samples: np.ndarray) -> No
             await asyncio.sleep(0.5 / calls)
     found = await listening
     cores = (cpu_s(pid) - before) / (time.monotonic() - started)
-    print(f"{calls} calls, {len(found['latency'])} windows, {len(found['no speech'])} without speech, ")
-    print(f"{len(found['skipped'])} skipped; daemon used {cores:.2f} cores")
+    print(
+        f"{calls} calls, {len(found['latency'])} windows, {len(found['no speech'])} without speech, "
+        f"{len(found['skipped'])} skipped; the daemon used {cores:.2f} cores"
+    )
     print(f"{'milliseconds':14}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}")
     for name in ("latency", "end to end"):
         p50, p95, p99 = np.percentile(found[name], [50, 95, 99])
