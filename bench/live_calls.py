@@ -15,6 +15,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -72,7 +73,7 @@ async def listen(url: str, calls: int, sent: dict[tuple[str, int], float]) -> di
 def speech(path: Path | None, seconds: float) -> np.ndarray:
     """``[seconds * 16000]`` float32 of the file, or of a voice made by espeak-ng."""
     if path is None:
-        path = Path("/tmp/fac-bench.wav")  # noqa: S108 - made anew at every run
+        path = Path(tempfile.gettempdir()) / "fac-bench.wav"
         text = "Good morning, I would like to ask about my last invoice, please. " * 10
         subprocess.run(["espeak-ng", "-w", str(path), text], check=True)  # noqa: S603, S607 - a fixed program
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)

@@ -3,10 +3,6 @@
 Both functions take and return float32 ``[n]`` at full scale ±1 and keep the length.
 """
 
-import importlib.util
-from importlib.machinery import PathFinder
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -66,7 +62,10 @@ def world(samples: Samples, sample_rate: int, *, pitch: float = 1.0) -> Samples:
         AudioError: as ``griffin_lim``, or pyworld is not installed.
     """
     _check(samples, sample_rate)
-    pyworld = _pyworld()
+    try:
+        import pyworld  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise AudioError("the WORLD vocoder needs pyworld: pip install 'fac-stream[train]'") from None
     wave = np.ascontiguousarray(samples, np.float64)
     f0, envelope, aperiodicity = pyworld.wav2world(wave, sample_rate)
     made = pyworld.synthesize(f0 * pitch, envelope, aperiodicity, sample_rate)
@@ -105,20 +104,6 @@ def mel_filters(n_mels: int, n_fft: int, sample_rate: int) -> npt.NDArray[np.flo
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
     return np.maximum(0.0, np.minimum(rising, falling))
-
-
-def _pyworld() -> Any:
-    """Load pyworld's compiled module without its ``__init__``, which needs ``pkg_resources``.
-
-    setuptools removed that in version 82; pyworld 0.3.5 uses it only to say its own version.
-    """
-    package = importlib.util.find_spec("pyworld")
-    spec = package and PathFinder.find_spec("pyworld.pyworld", package.submodule_search_locations)
-    if spec is None or spec.loader is None:
-        raise AudioError("the WORLD vocoder needs pyworld: pip install 'fac-stream[train]'")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _check(samples: Samples, sample_rate: int) -> None:
