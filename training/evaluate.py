@@ -64,16 +64,12 @@ def evaluate(
     if store and split != Split.TEST:
         raise ConfigError("a bundle states what it scores on test: no other split is stored in it")
     loaded = Bundle.load(bundle)
-    score = scorer_of(loaded)
     corpus = Corpus.open(data)
     speech = _thin(corpus.speech(Split(split)), limit)
     others = {
         label: _thin(corpus.part(Split(split), label), limit) for label in (Label.NONSPEECH, Label.CODEC)
     }
-
-    def llr(waves: Samples) -> Samples:
-        return loaded.manifest.calibration.llr(score(waves))
-
+    llr = _llr_of(loaded)
     scored = {condition: _score(llr, speech, condition) for condition in CONDITIONS}
     conditions = {condition: figures_of(part) for condition, part in scored.items()}
     for condition, row in conditions.items():
@@ -94,11 +90,22 @@ def evaluate(
     report.write(out, result, pictures)
     (out / "metrics.json").write_text(json.dumps(result, indent=1) + "\n")
     if store:
-        headline = {name: row["value"] for name, row in conditions["wideband"]["clip"].items()}
-        files = {f"plots/{name}.png": png for name, png in pictures.items()}
-        loaded.update(metrics=headline | result, files=files)
+        _store(loaded, result, pictures)
     Console().print(report.table(result))
     return result
+
+
+def _llr_of(bundle: Bundle) -> Callable[[Samples], Samples]:
+    """Float32 ``[B, 32000]`` to calibrated log-likelihood ratios ``[B]``."""
+    score = scorer_of(bundle)
+    return lambda waves: bundle.manifest.calibration.llr(score(waves))
+
+
+def _store(bundle: Bundle, result: Figures, pictures: dict[str, bytes]) -> None:
+    """Keep figures and plots in the bundle, the headline at its top level."""
+    headline = {name: row["value"] for name, row in result["conditions"]["wideband"]["clip"].items()}
+    files = {f"plots/{name}.png": png for name, png in pictures.items()}
+    bundle.update(metrics=headline | result, files=files)
 
 
 def figures_of(scored: Scored) -> Figures:
