@@ -59,10 +59,7 @@ def evaluate(
         ManifestError: the split lacks a class.
         BundleError: the bundle is damaged or cannot be written.
     """
-    if split not in list(Split):
-        raise ConfigError(f"there is no split {split!r}; use train, dev or test")
-    if store and split != Split.TEST:
-        raise ConfigError("a bundle states what it scores on test: no other split is stored in it")
+    _check(split, store=store)
     loaded = Bundle.load(bundle)
     corpus = Corpus.open(data)
     speech = _thin(corpus.speech(Split(split)), limit)
@@ -80,7 +77,7 @@ def evaluate(
         "model": loaded.model_id,
         "split": split,
         "clips": {
-            label.value: int((scored["wideband"].labels == (label == Label.FAKE)).sum())
+            label.value: sum(clip.label == label for clip in speech.clips)
             for label in (Label.REAL, Label.FAKE)
         },
         "threshold": 0.5,
@@ -93,6 +90,13 @@ def evaluate(
         _store(loaded, result, pictures)
     Console().print(report.table(result))
     return result
+
+
+def _check(split: str, *, store: bool) -> None:
+    if split not in list(Split):
+        raise ConfigError(f"there is no split {split!r}; use train, dev or test")
+    if store and split != Split.TEST:
+        raise ConfigError("a bundle states what it scores on test: no other split is stored in it")
 
 
 def _llr_of(bundle: Bundle) -> Callable[[Samples], Samples]:
