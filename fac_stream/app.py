@@ -31,7 +31,7 @@ from fac_stream.bus import Bus
 from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
 from fac_stream.errors import FacError, SourceError
-from fac_stream.events import AnyEvent
+from fac_stream.events import AlertRaised, AnyEvent
 from fac_stream.metrics import Metrics
 from fac_stream.scoring.backend import open_scorer
 from fac_stream.scoring.base import Scorer
@@ -99,7 +99,8 @@ class Daemon:
 
     def _raise_alerts(self, event: AnyEvent) -> None:
         for alert in self._rule.on(event):
-            log.warning(alert.type, call_id=alert.call_id, leg=alert.leg, alert_id=alert.alert_id)
+            say = log.warning if isinstance(alert, AlertRaised) else log.info
+            say(alert.type, call_id=alert.call_id, leg=alert.leg, alert_id=alert.alert_id)
             self.bus.publish(alert)
 
     async def serve(self, stop: asyncio.Event, announce: Announce) -> None:

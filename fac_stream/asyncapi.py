@@ -80,18 +80,23 @@ def document() -> dict[str, Any]:
 def markdown() -> str:
     """The same for people."""
     schemas = document()["components"]["schemas"]
+    enums = {
+        name: ", ".join(f"`{value}`" for value in schema["enum"])
+        for name, schema in schemas.items()
+        if "enum" in schema
+    }
     parts = [_INTRODUCTION]
     parts += [f"| {code} | {meaning} |" for code, meaning in CLOSE_CODES.items()]
     parts.append("\n## Every event\n\nType `snapshot` to `call.ended`, all of them have:\n")
-    parts += _table(schemas["Snapshot"], Event.model_fields)
+    parts += _table(schemas["Snapshot"], Event.model_fields, enums)
     for model in MESSAGES:
         own = [name for name in model.model_fields if name not in Event.model_fields and name != "type"]
         parts.append(f"\n## `{model.model_fields['type'].default}`\n\n{_about(model)}\n")
-        parts += _table(schemas[model.__name__], own)
+        parts += _table(schemas[model.__name__], own, enums)
     parts.append("\n## Records inside events\n")
     for name in ("CallSummary", "LegSummary"):
         parts.append(f"\n### {name}\n\n{schemas[name]['description']}\n")
-        parts += _table(schemas[name], schemas[name]["properties"])
+        parts += _table(schemas[name], schemas[name]["properties"], enums)
     return "\n".join(parts) + "\n"
 
 
@@ -99,26 +104,27 @@ def _about(model: type[Event]) -> str:
     return inspect.cleandoc(model.__doc__ or "").replace("``", "`").replace("\n", " ")
 
 
-def _table(schema: dict[str, Any], names: Any) -> list[str]:
+def _table(schema: dict[str, Any], names: Any, enums: dict[str, str]) -> list[str]:
     rows = ["| field | type | meaning |", "|---|---|---|"]
     for name in names:
         field = schema["properties"][name]
         text = field.get("description", "").replace("``", "`").replace("\n", " ")
-        rows.append(f"| `{name}` | {_type(field)} | {text} |")
+        rows.append(f"| `{name}` | {_type(field, enums)} | {text} |")
     return rows
 
 
-def _type(field: dict[str, Any]) -> str:
+def _type(field: dict[str, Any], enums: dict[str, str]) -> str:
     if "anyOf" in field:
-        return " or ".join(_type(option) for option in field["anyOf"])
+        return " or ".join(_type(option, enums) for option in field["anyOf"])
     if "const" in field:
         return f'`"{field["const"]}"`' if isinstance(field["const"], str) else f"`{field['const']}`"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field.get("type") == "array":
-        return f"list of {_type(field['items'])}"
+        return f"list of {_type(field['items'], enums)}"
     name = "RFC 3339 time" if field.get("format") == "date-time" else field.get("type", "any")
-    return str(field.get("$ref", name)).rsplit("/", 1)[-1]
+    name = str(field.get("$ref", name)).rsplit("/", 1)[-1]
+    return enums.get(name, name)
 
 
 _INTRODUCTION = """# Events on `/ws/events`
@@ -132,6 +138,7 @@ Connect a WebSocket to `ws://127.0.0.1:8765/ws/events`. Each text message is one
 - Send `{"type":"snapshot"}` to get a fresh snapshot.
 - `seq` rises with every event of the daemon. Filters and thinned scores leave holes, which are normal:
   scores are thinned out for a reader who falls behind; all other events are never dropped.
+- The alerts of a call that ends are resolved right after its `call.ended`: those are its last events.
 - A reader who cannot take even those is closed with code 4008 and starts over from the snapshot.
 - With `server.token` set, send `Authorization: Bearer TOKEN`. A browser, which cannot set headers on a
   WebSocket, offers the subprotocols `fac.v1` and `fac.token.` + base64url of the token.

@@ -13,6 +13,7 @@ import asyncio
 import ipaddress
 import json
 import random
+import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
@@ -157,6 +158,11 @@ def _explain(error: OSError | WebSocketException, address: str) -> str:
     if isinstance(error, ConnectionClosed):
         close = error.rcvd
         return f"closed by the daemon: {close.code} {close.reason}".strip() if close else "connection lost"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        raise FacError(
+            f"the daemon's certificate is not trusted ({error.verify_message}): name the file of a "
+            "self-signed one in the environment variable SSL_CERT_FILE"
+        ) from None
     if isinstance(error, TimeoutError):
         return f"no answer from {address} within {OPEN_TIMEOUT_S:g} s"
     return f"cannot reach {address}: {error.strerror or error}" if isinstance(error, OSError) else str(error)

@@ -6,6 +6,7 @@ refused everywhere.
 
 import base64
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -58,6 +59,23 @@ class Server(Section):
         if token is not None and len(token.get_secret_value()) < 16:
             raise ValueError("a token needs at least 16 characters; make one with: openssl rand -base64 24")
         return token
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_have_a_scheme(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+                raise ValueError(f"{origin!r} is no origin; one looks like https://desk.example.org")
+        return origins
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", host):
+                raise ValueError(f"{host!r} is no host name; one looks like desk.example.org")
+        return hosts
 
     @property
     def is_loopback(self) -> bool:

@@ -127,9 +127,8 @@ def _explain(fault: Any, node: yaml.Node | None, name: str, origins: Mapping[tup
     if fault["type"] == "extra_forbidden":
         message = "unknown key"
     path = ".".join(str(part) for part in _without_tags(location)) or "(top level)"
-    origin = next(
-        (origins[tuple(location[:n])] for n in range(len(location), 0, -1) if location[:n] in origins), None
-    )
+    near = [keys for keys in origins if keys == location[: len(keys)] or keys[: len(location)] == location]
+    origin = origins[near[0]] if near else None
     return f"{origin or f'{name}:{_line_of(node, location)}'}: {path}: {message}"
 
 

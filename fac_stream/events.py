@@ -231,6 +231,8 @@ class CallSummary(Frozen):
     """Where each leg stands."""
     alerts: list[AlertRaised]
     """Alerts raised and not yet resolved."""
+    resolved_alerts: list[AlertRaised] = Field(default_factory=list)
+    """Alerts that were raised and are over, the latest of them."""
 
 
 class TimelinePoint(Frozen):
@@ -263,6 +265,8 @@ class Snapshot(Event):
     """Seconds between windows."""
     raise_at: Probability
     """Smoothed score from which a leg is synthetic."""
+    suspect_at: Probability
+    """Smoothed score from which it is suspicious."""
     clear_at: Probability
     """Smoothed score below which it is human again."""
     calls: list[CallSummary]

@@ -34,7 +34,18 @@ ALLOWED = {
     "server": {"audio", "bus", "calls", "metrics", "model", "protocols", "scoring", "sources"},
     "training": {"audio", "model"},
     "app": {"alerts", "audio", "bus", "calls", "logs", "metrics", "model", "scoring", "server", "sources"},
-    "cli": {"app", "audio", "calls", "client", "config_file", "model", "scoring", "sources", "training"},
+    "cli": {
+        "app",
+        "audio",
+        "calls",
+        "client",
+        "config_file",
+        "model",
+        "scoring",
+        "server",
+        "sources",
+        "training",
+    },
 }
 """Room → rooms it imports. A room is a folder of ``fac_stream``, a file beside them, or another package.
 

@@ -14,7 +14,9 @@ from fac_stream.client import events_address, subscribe
 from fac_stream.errors import FacError, ProtocolError
 from fac_stream.events import CallStarted, CallSummary, Snapshot, encode
 
-SNAPSHOT = Snapshot(model="m@0", device="cpu", hop_s=0.5, raise_at=0.9, clear_at=0.5, calls=[])
+SNAPSHOT = Snapshot(
+    model="m@0", device="cpu", hop_s=0.5, raise_at=0.9, suspect_at=0.7, clear_at=0.5, calls=[]
+)
 STARTED = CallStarted(call_id="a", source="file", legs=["mixed"], sample_rate=8000, encoding="pcm_s16le")
 
 CALL = CallSummary(

@@ -175,3 +175,23 @@ def test_a_public_address_can_be_said_in_words(tmp_path):
     with pytest.raises(ConfigError):
         load(environ={}, **protected)
     assert load(environ={}, **protected, server__tls={"certificate": "c", "key": "k"}).server.tls
+
+
+def test_a_fault_of_a_section_names_what_set_it():
+    """A public host from the command line is refused as the command line's, not as the file's."""
+    with pytest.raises(ConfigError, match=r"^command line: server: host"):
+        load(environ={}, server__host="0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("allowed_origins", "desk.example.org"),
+        ("allowed_origins", "https://a/b"),
+        ("allowed_hosts", "https://a"),
+    ],
+)
+def test_origins_and_hosts_look_like_ones(key, value):
+    """An origin without its scheme would never match: it is refused, not ignored."""
+    with pytest.raises(ConfigError, match=f"server.{key}: "):
+        load(environ={}, **{f"server__{key}": [value]})

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ from fac_stream.scoring.batcher import Batcher
 from fac_stream.sources.base import Source
 
 log = structlog.get_logger(__name__)
+
+
+MAX_RESOLVED_ALERTS = 20
 
 
 class Leg:
@@ -105,6 +109,7 @@ class Call:
     lost_s: float = 0.0
     alerts: dict[str, AlertRaised] = field(default_factory=dict)
     """Alerts that are firing, by alert id."""
+    resolved_alerts: deque[AlertRaised] = field(default_factory=lambda: deque(maxlen=MAX_RESOLVED_ALERTS))
 
     @classmethod
     def of(cls, source: Source, config: Config) -> "Call":
@@ -139,6 +144,7 @@ class Call:
             "metadata": self.metadata,
             "legs": [leg.summary() for leg in self.legs.values()],
             "alerts": list(self.alerts.values()),
+            "resolved_alerts": list(self.resolved_alerts),
         }
 
 

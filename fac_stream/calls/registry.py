@@ -83,14 +83,15 @@ class Calls:
             device=self._scorer.device,
             hop_s=self._config.windows.hop_s,
             raise_at=self._config.decision.raise_at,
+            suspect_at=self._config.decision.suspect_at,
             clear_at=self._config.decision.clear_at,
             calls=[call.summary() for call in self._active.values()],
         )
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, AlertRaised | AlertResolved) and event.call_id in self._active:
-            alerts = self._active[event.call_id].alerts
+            call = self._active[event.call_id]
             if isinstance(event, AlertRaised):
-                alerts[event.alert_id] = event
-            else:
-                alerts.pop(event.alert_id, None)
+                call.alerts[event.alert_id] = event
+            elif event.alert_id in call.alerts:
+                call.resolved_alerts.append(call.alerts.pop(event.alert_id))

@@ -35,6 +35,9 @@ def scan(
 ) -> None:
     """Score recordings, one line a file.
 
+    A line has the prediction (fake above 0.5, else real) and its score, the more careful decision that a
+    live call would have come to, the seconds of speech of all channels, and the path. --json has more.
+
     The order is the one given; folders are walked. A file that cannot be read gives a line with its
     error, and exit code 1 at the end.
     """

@@ -250,6 +250,7 @@ class ScriptedDaemon:
                 device="cpu",
                 hop_s=0.5,
                 raise_at=0.9,
+                suspect_at=0.7,
                 clear_at=0.5,
                 calls=self.calls,
             )

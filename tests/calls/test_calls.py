@@ -3,6 +3,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from fac_stream.alerts.rules import SyntheticVoice
 from fac_stream.audio.frames import Encoding
 from fac_stream.bus import Bus
 from fac_stream.calls.registry import Calls
@@ -223,3 +224,17 @@ async def test_the_snapshot_shows_the_calls_going_on():
         sum(isinstance(e, WindowScored) for e in before)
     ]
     assert house.calls.snapshot().calls == []
+
+
+async def test_alerts_stay_in_the_history():
+    """An alert that is over, as its call may be, can still be looked up."""
+    house = House()
+    rule = SyntheticVoice()
+    house.bus.listen(lambda event: [house.bus.publish(alert) for alert in rule.on(event)])
+
+    await house.run(ScriptedSource(voice((0.98, 5.0))))
+
+    detail = house.calls.detail("call-1")
+    assert detail.alerts == []
+    assert [alert.rule for alert in detail.resolved_alerts] == ["synthetic-voice"]
+    assert house.types()[-2:] == ["call.ended", "alert.resolved"]

@@ -257,3 +257,26 @@ def test_a_recipe_may_be_named(fac, tmp_path):
     missing = fac("train", "predecessor", tmp_path / "none.csv", "--out", tmp_path / "run")
     assert missing.code in (1, 2)
     assert "none.csv" in missing.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: {bundle: /nowhere}", "model.bundle: /nowhere"),
+        ("server: {tls: {certificate: /no.pem, key: /no.pem}}", "server.tls: /no.pem cannot be read"),
+        ("sources: [{type: file, path: /no.wav}]", "sources.0.path: /no.wav: no such file"),
+        (
+            "sources: [{type: microphone, call_id: a}, {type: microphone, call_id: a}]",
+            "several have call_id 'a'",
+        ),
+    ],
+)
+def test_a_check_looks_at_what_the_file_names(fac, tmp_path, text, said):
+    """A good file that names bad ones is not good."""
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+
+    outcome = fac("config", "check", path)
+
+    assert outcome.code == 2
+    assert said in outcome.err

@@ -41,7 +41,15 @@ OLD = CallSummary(
     sample_rate=8000, encoding="mulaw", metadata={}, legs=[LEG], alerts=[ALERT],
 )  # fmt: skip
 SNAPSHOT = Snapshot(
-    seq=7, time=NOW, model=MODEL, device="cpu", hop_s=0.5, raise_at=0.9, clear_at=0.5, calls=[OLD]
+    seq=7,
+    time=NOW,
+    model=MODEL,
+    device="cpu",
+    hop_s=0.5,
+    raise_at=0.9,
+    suspect_at=0.7,
+    clear_at=0.5,
+    calls=[OLD],
 )
 STARTED = CallStarted(
     call_id="new", source="file", legs=["caller", "agent"], sample_rate=16_000, encoding="pcm_f32le"
