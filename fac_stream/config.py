@@ -73,7 +73,7 @@ class Server(Section):
     @classmethod
     def _hosts_are_names(cls, hosts: list[str]) -> list[str]:
         for host in hosts:
-            if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", host):
+            if not re.fullmatch(r"([A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?)(:[0-9]{1,5})?", host):
                 raise ValueError(f"{host!r} is no host name; one looks like desk.example.org")
         return hosts
 
