@@ -30,10 +30,10 @@ from fac_stream.audio.speech import SpeechGate
 from fac_stream.bus import Bus
 from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
-from fac_stream.errors import FacError, SourceError
+from fac_stream.errors import FacError
 from fac_stream.events import AlertRaised, AnyEvent
 from fac_stream.metrics import Metrics
-from fac_stream.scoring.backend import open_scorer
+from fac_stream.scoring.backend import open_bundle, scorer_of
 from fac_stream.scoring.base import Scorer
 from fac_stream.scoring.batcher import Batcher
 from fac_stream.server.app import build, listen
@@ -59,9 +59,9 @@ class Daemon:
         self.bundle = bundle
         self.bus = Bus()
         self.metrics = Metrics()
-        self.gate = SpeechGate(settings.speech.threshold, settings.speech.min_level_dbfs)
+        gate = SpeechGate(settings.speech.threshold, settings.speech.min_level_dbfs)
         self.batcher = Batcher(
-            scorer, self.gate, settings.speech, settings.batching, on_batch=self.metrics.on_batch
+            scorer, gate, settings.speech, settings.batching, on_batch=self.metrics.on_batch
         )
         self.calls = Calls(settings, self.bus, self.batcher, scorer)
         self.sources = [
@@ -155,8 +155,8 @@ def run(settings: config.Config) -> None:
 async def _main(settings: config.Config, announce: Announce) -> None:
     stop = asyncio.Event()
     with _stop_on_signals(stop):
-        scorer = await asyncio.to_thread(open_scorer, settings.model)
-        bundle = await asyncio.to_thread(Bundle.load, settings.model.bundle)
+        bundle = await asyncio.to_thread(open_bundle, settings.model)
+        scorer = await asyncio.to_thread(scorer_of, bundle, settings.model)
         await Daemon(settings, scorer, bundle).serve(stop, announce)
 
 
@@ -175,9 +175,7 @@ def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
 def _open(source: config.SourceConfig, ingest: config.Ingest) -> Source:
     if isinstance(source, config.FileSource):
         return FileSource(source)
-    if isinstance(source, config.MicrophoneSource):
-        return MicrophoneSource(source, queue_s=ingest.queue_s)
-    raise SourceError(f"unknown source {source!r}")
+    return MicrophoneSource(source, queue_s=ingest.queue_s)
 
 
 def _is_endless(source: config.SourceConfig) -> bool:

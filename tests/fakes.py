@@ -11,6 +11,7 @@ import numpy as np
 from fac_stream.audio.codecs import encode
 from fac_stream.audio.frames import SAMPLE_RATE, AudioFormat, Encoding, Frame, Samples, Window
 from fac_stream.errors import ScorerError
+from fac_stream.events import Decision, DecisionChanged, WindowScored
 
 WINDOW = 2 * SAMPLE_RATE
 
@@ -128,3 +129,32 @@ class ScriptedSource:
                 await self.before(i)
             if i not in self.drop:
                 yield Frame(start, encode(samples[start : start + step], self.encoding), time.monotonic())
+
+
+def a_score(index: int = 0, leg: str = "caller", call_id: str = "c1") -> WindowScored:
+    """An event that may be thinned out."""
+    return WindowScored(
+        call_id=call_id,
+        leg=leg,
+        index=index,
+        start_s=0.0,
+        end_s=2.0,
+        score=0.5,
+        speech_s=1.0,
+        decision=Decision.UNKNOWN,
+        model=FakeScorer.model,
+    )
+
+
+def a_decision(leg: str = "caller", call_id: str = "c1", model: str = FakeScorer.model) -> DecisionChanged:
+    """An event that may not be dropped."""
+    return DecisionChanged(
+        call_id=call_id,
+        leg=leg,
+        previous=Decision.UNKNOWN,
+        decision=Decision.SYNTHETIC,
+        at_s=2.0,
+        smoothed=0.9,
+        speech_s=2.0,
+        model=model,
+    )

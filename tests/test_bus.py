@@ -6,36 +6,8 @@ from hypothesis import strategies as st
 
 from fac_stream.bus import Bus
 from fac_stream.errors import SlowSubscriberError
-from fac_stream.events import AlertResolved, Decision, DecisionChanged, Event, WindowScored
-
-
-def score(index=0, leg="caller", call_id="c1"):
-    """A score, which may be coalesced."""
-    return WindowScored(
-        call_id=call_id,
-        leg=leg,
-        index=index,
-        start_s=0.0,
-        end_s=2.0,
-        score=0.5,
-        speech_s=1.0,
-        decision=Decision.UNKNOWN,
-        model="m@0",
-    )
-
-
-def decision(leg="caller", call_id="c1"):
-    """A decision, which may not be dropped."""
-    return DecisionChanged(
-        call_id=call_id,
-        leg=leg,
-        previous=Decision.UNKNOWN,
-        decision=Decision.SYNTHETIC,
-        at_s=2.0,
-        smoothed=0.9,
-        speech_s=2.0,
-        model="m@0",
-    )
+from fac_stream.events import AlertResolved, DecisionChanged, Event, WindowScored
+from tests.fakes import a_decision, a_score
 
 
 async def drain(subscription):
@@ -46,8 +18,8 @@ async def drain(subscription):
 
 EVENTS = st.lists(
     st.one_of(
-        st.builds(score, st.integers(0, 99), st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2"])),
-        st.builds(decision, st.sampled_from(["a", "b", "c"])),
+        st.builds(a_score, st.integers(0, 99), st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2"])),
+        st.builds(a_decision, st.sampled_from(["a", "b", "c"])),
     ),
     max_size=60,
 )
@@ -94,7 +66,7 @@ def test_a_reader_that_keeps_up_gets_everything(events):
 async def test_seq_counts_every_event_and_time_is_utc():
     """Publishing fills in seq, without holes, and an aware UTC time; the given event is not changed."""
     bus = Bus()
-    event = score()
+    event = a_score()
     published = [bus.publish(event) for _ in range(3)]
     assert [p.seq for p in published] == [1, 2, 3]
     assert event.seq == 0
@@ -109,7 +81,7 @@ async def test_scores_are_thinned_only_when_many_wait(count, kept):
     subscription = bus.subscribe(max_events=16)
 
     for index in range(count):
-        bus.publish(score(index))
+        bus.publish(a_score(index))
 
     assert [event.index for event in await drain(subscription)] == kept
     assert subscription.coalesced == count - len(kept)
@@ -119,7 +91,7 @@ async def test_filters_let_through_only_what_was_asked_for():
     """Types and call id both have to fit."""
     bus = Bus()
     subscription = bus.subscribe(max_events=16, types=frozenset({"decision.changed"}), call_id="c1")
-    for event in (score(), decision(call_id="c2"), decision(call_id="c1")):
+    for event in (a_score(), a_decision(call_id="c2"), a_decision(call_id="c1")):
         bus.publish(event)
     assert [(event.type, event.call_id) for event in await drain(subscription)] == [
         ("decision.changed", "c1")
@@ -138,7 +110,7 @@ async def test_an_event_published_by_a_listener_comes_after_the_one_it_answers()
     bus.listen(answer)
     bus.listen(seen.append)
     subscription = bus.subscribe(max_events=16)
-    bus.publish(decision())
+    bus.publish(a_decision())
     assert [event.seq for event in seen] == [1, 2]
     assert [event.type for event in await drain(subscription)] == ["decision.changed", "alert.resolved"]
 
@@ -154,7 +126,7 @@ async def test_a_listener_that_fails_harms_nobody():
     bus.listen(fail)
     bus.listen(seen.append)
     subscription = bus.subscribe(max_events=16)
-    bus.publish(decision())
+    bus.publish(a_decision())
     assert len(seen) == 1
     assert len(await drain(subscription)) == 1
 
@@ -164,7 +136,7 @@ async def test_an_overflow_closes_the_subscription_and_frees_its_place():
     bus = Bus()
     subscription = bus.subscribe(max_events=16)
     for _ in range(17):
-        bus.publish(decision())
+        bus.publish(a_decision())
     assert bus.subscribers == 0
     assert len(subscription) == 0
     with pytest.raises(SlowSubscriberError, match="16 events"):
@@ -177,7 +149,7 @@ async def test_leaving_the_context_unsubscribes():
     with bus.subscribe(max_events=16) as subscription:
         assert bus.subscribers == 1
     assert bus.subscribers == 0
-    bus.publish(decision())
+    bus.publish(a_decision())
     assert [event async for event in subscription] == []
 
 
@@ -193,7 +165,7 @@ async def test_closing_the_bus_lets_readers_finish():
     async with asyncio.TaskGroup() as group:
         woken = group.create_task(read(waiting))
         await asyncio.sleep(0)
-        bus.publish(decision())
+        bus.publish(a_decision())
         bus.close()
         first = group.create_task(read(subscription))
     assert len(first.result()) == 1
@@ -206,5 +178,5 @@ async def test_a_cancelled_reader_loses_nothing():
     subscription = bus.subscribe(max_events=16)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(subscription), 0)
-    bus.publish(decision())
+    bus.publish(a_decision())
     assert (await anext(subscription)).seq == 1

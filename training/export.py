@@ -2,17 +2,17 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import torch
 
 from fac_model.bundle import ONNX, Bundle
 from fac_model.detector import Detector
+from fac_stream.audio.frames import Samples
 from fac_stream.errors import FacError
 
 TOLERANCE = 1e-4
@@ -43,18 +43,28 @@ def export_onnx(bundle_dir: Path) -> Bundle:
 
 def parity(detector: Detector, graph: bytes, window_samples: int) -> float:
     """Largest difference of a logit over trial signals, in batches of different sizes."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    logits = graph_logits(graph, threads=1)
     waves = trial_signals(window_samples)
     differences = [
-        np.abs(session.run(["logit"], {"wave": batch})[0] - detector.logits(batch)).max()
-        for batch in (waves, waves[:1], waves[-3:])
+        np.abs(logits(batch) - detector.logits(batch)).max() for batch in (waves, waves[:1], waves[-3:])
     ]
     return float(np.max(differences))
 
 
-def trial_signals(window_samples: int) -> npt.NDArray[np.float32]:
+def graph_logits(graph: bytes, threads: int) -> Callable[[Samples], Samples]:
+    """An exported graph on CPU: float32 ``[B, window_samples]`` to logits ``[B]``."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def logits(waves: Samples) -> Samples:
+        answer: Samples = session.run(["logit"], {"wave": waves})[0]
+        return answer
+
+    return logits
+
+
+def trial_signals(window_samples: int) -> Samples:
     """Digital silence and sounds with a voice's build, from loud to faint: ``[B, window_samples]``."""
     rng = np.random.default_rng(0)
     time_s = np.arange(window_samples) / 16_000

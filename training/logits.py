@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
 
 from fac_model.bundle import ONNX, Bundle
@@ -15,6 +14,7 @@ from fac_model.detector import Detector
 from fac_stream.audio.frames import Samples
 from training.channel import resampled, telephone
 from training.dataset import Corpus, windows
+from training.export import graph_logits
 from training.manifest import Clip, Label
 
 Condition = Literal["wideband", "resampled", "g711"]
@@ -52,15 +52,7 @@ def scorer_of(bundle: Bundle) -> Callable[[Samples], Samples]:
     """
     if ONNX not in bundle.manifest.files or torch.cuda.is_available():
         return Detector.load(bundle, "cuda" if torch.cuda.is_available() else "cpu").logits
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(bundle.read(ONNX), options, providers=["CPUExecutionProvider"])
-
-    def score(waves: Samples) -> Samples:
-        logits: Samples = session.run(["logit"], {"wave": waves})[0]
-        return logits
-
-    return score
+    return graph_logits(bundle.read(ONNX), torch.get_num_threads())
 
 
 def clip_logits(

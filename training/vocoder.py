@@ -14,7 +14,6 @@ MAX_DURATION_S = 120
 """Griffin-Lim keeps the whole spectrogram in memory; cut longer recordings first."""
 
 Spectrum = npt.NDArray[np.complexfloating]
-Magnitude = npt.NDArray[np.floating]
 
 
 def griffin_lim(

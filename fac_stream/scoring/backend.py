@@ -23,10 +23,27 @@ def open_scorer(model: Model) -> Scorer:
     Raises:
         ScorerError: the bundle or the backend cannot be used; says what to install or to set.
     """
+    return scorer_of(open_bundle(model), model)
+
+
+def open_bundle(model: Model) -> Bundle:
+    """Load the bundle that the configuration names.
+
+    Raises:
+        ScorerError: it cannot be used.
+    """
     try:
-        bundle = Bundle.load(model.bundle)
+        return Bundle.load(model.bundle)
     except BundleError as error:
         raise ScorerError(str(error)) from error
+
+
+def scorer_of(bundle: Bundle, model: Model) -> Scorer:
+    """What ``open_scorer`` does with a bundle that is loaded already.
+
+    Raises:
+        ScorerError: the backend cannot be used; says what to install or to set.
+    """
     scorer = _make(bundle, model)
     _try_out(scorer)
     return scorer

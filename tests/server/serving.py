@@ -17,7 +17,6 @@ from fac_stream.audio.frames import Encoding
 from fac_stream.bus import Bus
 from fac_stream.calls.registry import Calls
 from fac_stream.config import Config
-from fac_stream.events import Decision, DecisionChanged, WindowScored
 from fac_stream.metrics import Metrics
 from fac_stream.scoring.batcher import Batcher
 from fac_stream.server.app import build, listen
@@ -149,32 +148,3 @@ async def answer(socket):
     """The next message."""
     async with asyncio.timeout(30):
         return json.loads(await socket.recv())
-
-
-def a_score(index=0, call_id="c1", leg="caller"):
-    """An event that may be coalesced."""
-    return WindowScored(
-        call_id=call_id,
-        leg=leg,
-        index=index,
-        start_s=0.0,
-        end_s=2.0,
-        score=0.5,
-        speech_s=1.0,
-        decision=Decision.UNKNOWN,
-        model="fake@00000000",
-    )
-
-
-def a_decision(call_id="c1", model="fake@00000000"):
-    """An event that may not be dropped."""
-    return DecisionChanged(
-        call_id=call_id,
-        leg="caller",
-        previous=Decision.UNKNOWN,
-        decision=Decision.HUMAN,
-        at_s=2.0,
-        smoothed=0.1,
-        speech_s=2.0,
-        model=model,
-    )

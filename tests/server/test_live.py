@@ -7,7 +7,8 @@ import pytest
 
 from fac_stream.events import decode
 from fac_stream.server import live
-from tests.server.serving import a_decision, a_score, hello, serving, voice
+from tests.fakes import a_decision, a_score
+from tests.server.serving import hello, serving, voice
 
 LONG = "x" * 2000
 
