@@ -14,8 +14,10 @@ import numpy.typing as npt
 import soxr
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
-from training.channel import Codec, Telephone, by_row, fit
+from training.codec import Codec
 from training.pcm import PcmCache, to_float
+from training.rows import by_row, fit
+from training.telephony import Telephone
 from training.vocoder import stretch
 
 Images = npt.NDArray[np.float32]

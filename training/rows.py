@@ -1,0 +1,24 @@
+"""Batches of sounds: every channel changes each row for itself and keeps its length."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fac_stream.audio.frames import Samples
+
+
+def by_row(samples: Samples, change: Callable[[Samples], Samples]) -> Samples:
+    """Change each row of float32 ``[..., n]`` for itself."""
+    rows = samples.reshape(-1, samples.shape[-1])
+    return np.stack([change(row) for row in rows]).astype(np.float32).reshape(samples.shape)
+
+
+def fit(samples: Samples, n: int) -> Samples:
+    """Cut or padded with silence to ``[n]``."""
+    return np.pad(samples[:n], (0, max(0, n - len(samples)))).astype(np.float32)
+
+
+def rms(samples: Samples) -> Samples:
+    """Root of the mean square along the last axis, ``[..., 1]``."""
+    power: Samples = np.mean(np.square(samples), axis=-1, keepdims=True)
+    return np.sqrt(power)
