@@ -1,8 +1,8 @@
 """Which recordings there are: one ``Clip`` a row of a CSV file, or a file of a folder of folders.
 
 The CSV has a header with ``path``, ``label`` and ``split``, and where known ``speaker``, ``generator`` (or
-``system``), ``source``, ``licence``, ``kind``, ``era`` and ``original`` (the human recording that a copy was
-made of); other columns are left alone. Paths are relative to the CSV's folder. A folder is read as its
+``system``), ``source``, ``licence``, ``kind``, ``era``, ``language`` and ``original`` (the human recording that
+a copy was made of); other columns are left alone. Paths are relative to the CSV's folder. A folder is read as its
 ``manifest.csv`` or, without one, as ``training|validation|testing / real|fake / **``, the layout of the
 Fake-or-Real corpus.
 """
@@ -72,6 +72,7 @@ class Clip:
     kind: str = ""
     era: str = ""
     original: str = ""
+    language: str = ""
 
 
 def read_manifest(data: Path) -> list[Clip]:
@@ -140,6 +141,7 @@ def _clip(folder: Path, row: dict[str, str | None]) -> Clip:
         kind=text.get("kind", ""),
         era=text.get("era", ""),
         original=text.get("original") or ("" if before else copied),
+        language=text.get("language", ""),
     )
 
 
