@@ -1,10 +1,10 @@
 """Which recordings there are: one ``Clip`` a row of a CSV file, or a file of a folder of folders.
 
 The CSV has a header with ``path``, ``label`` and ``split``, and where known ``speaker``, ``generator`` (or
-``system``), ``source``, ``licence``, ``kind``, ``era``, ``language`` and ``original`` (the human recording that
-a copy was made of); other columns are left alone. Paths are relative to the CSV's folder. A folder is read as its
-``manifest.csv`` or, without one, as ``training|validation|testing / real|fake / **``, the layout of the
-Fake-or-Real corpus.
+``system``), ``source``, ``licence``, ``kind``, ``era``, ``language`` and ``original`` (the human recording
+that a copy was made of); other columns are left alone. Paths are relative to the CSV's folder. A folder is
+read as its ``manifest.csv`` or, without one, as ``training|validation|testing / real|fake / **``, the layout
+of the Fake-or-Real corpus.
 """
 
 import csv
