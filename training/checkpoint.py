@@ -1,12 +1,12 @@
 """A training run between two epochs, in memory and on disk; safetensors and JSON, nothing unpickled."""
 
 import json
+import math
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -24,50 +24,93 @@ class Run:
     """All that the next epoch depends on, apart from the data."""
 
     settings: Recipe
+    steps: int
+    """Of an epoch."""
     network: nn.Module
+    """What the optimiser moves."""
+    average: nn.Module
+    """What is judged and kept: the running mean of its weights, or the network itself."""
     optimizer: torch.optim.Optimizer
-    scheduler: Any
     best: dict[str, Tensor]
-    """The network's tensors after the best epoch."""
+    """The average's tensors after the best epoch."""
     history: list[Row] = field(default_factory=list)
 
     @classmethod
-    def start(cls, settings: Recipe, device: torch.device) -> "Run":
-        """Fresh weights from the recipe's seed."""
+    def start(cls, settings: Recipe, steps: int, device: torch.device) -> "Run":
+        """Fresh weights from the recipe's seed.
+
+        Raises:
+            ConfigError: there is no such network, or it does not take its settings.
+        """
         torch.manual_seed(settings.seed)
-        network = build(settings.network).to(device)
+        try:
+            network = build(settings.network).to(device)
+        except ValueError as error:
+            raise ConfigError(f"network: {error}") from error
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        scheduler: Any
-        if settings.schedule == "plateau":
-            scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=3)
-        else:
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
-        return cls(settings, network, optimizer, scheduler, _copy(network))
+        average = deepcopy(network) if settings.ema else network
+        return cls(settings, steps, network, average, optimizer, _copy(network))
 
     @property
-    def gains(self) -> list[float]:
-        """What the recipe chooses by, epoch by epoch."""
-        return [row[f"dev_{self.settings.choose_on}"] for row in self.history]
+    def gains(self) -> list[tuple[int, float]]:
+        """Epochs that were judged, from 0, and what the recipe chooses by: more is better."""
+        figure = self.settings.choose_on
+        name = figure if figure.startswith("holdout") else f"dev_{figure}"
+        sign = -1.0 if figure.endswith("eer") else 1.0
+        return [(epoch, sign * row[name]) for epoch, row in enumerate(self.history) if name in row]
 
     @property
-    def stale_epochs(self) -> int:
-        """Epochs since the best one."""
-        return len(self.gains) - 1 - int(np.argmax(self.gains)) if self.history else 0
+    def best_epoch(self) -> int:
+        """The first of the best ones that were judged, from 0; 0 before there is any."""
+        return max(self.gains, key=lambda gain: gain[1], default=(0, 0.0))[0]
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or none of the last ones gained anything."""
-        return len(self.history) >= self.settings.epochs or self.stale_epochs >= self.settings.stop_patience
+        stale = len(self.history) - 1 - self.best_epoch
+        return len(self.history) >= self.settings.epochs or stale >= self.settings.stop_patience
+
+    @property
+    def judges_next(self) -> bool:
+        """Whether the epoch that is under way ends with a look at dev."""
+        epoch = len(self.history) + 1
+        return epoch % self.settings.dev_every == 0 or epoch == self.settings.epochs
+
+    def learning_rate(self, step: int) -> float:
+        """At a step of the epoch under way: a rising line, times what the schedule says."""
+        settings, done = self.settings, len(self.history) * self.steps + step
+        rate = settings.learning_rate * min(1.0, (done + 1) / max(1, settings.warmup_steps))
+        if settings.schedule == "cosine":
+            return rate * 0.5 * (1.0 + math.cos(math.pi * done / (settings.epochs * self.steps)))
+        best, stale = -math.inf, 0
+        for _, gain in self.gains:
+            stale = 0 if gain > best else stale + 1
+            best = max(best, gain)
+            if stale > 3:
+                rate, stale = rate / 10.0, 0
+        return rate
+
+    @torch.no_grad()
+    def follow(self, step: int) -> None:
+        """Move the average towards the network; it forgets its random start faster than it does later."""
+        if self.average is self.network:
+            return
+        done = len(self.history) * self.steps + step
+        decay = min(self.settings.ema, (1 + done) / (10 + done))
+        torch._foreach_lerp_(  # the public AveragedModel calls the same, one decay for all steps
+            list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay
+        )
+        for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            mean.copy_(now)
 
     def end_epoch(self, row: Row) -> None:
-        """Note the epoch's figures, keep the weights if they are the best, and move the learning rate."""
+        """Note the epoch's figures; keep the weights if they are the best."""
         self.history.append(row)
-        if self.stale_epochs == 0:
-            self.best = _copy(self.network)
-        # A plateau is judged by the dev figure; a cosine knows its way.
-        self.scheduler.step(*(self.gains[-1:] if self.settings.schedule == "plateau" else []))
+        if self.best_epoch == len(self.history) - 1:
+            self.best = _copy(self.average)
 
 
 def save(folder: Path, run: Run) -> None:
@@ -79,14 +122,13 @@ def save(folder: Path, run: Run) -> None:
     tensors = {
         f"{number}.{key}": value for number, row in moments["state"].items() for key, value in row.items()
     }
-    for name, part in (("network", _copy(run.network)), ("best", run.best), ("optimizer", tensors)):
+    parts = {"network": _copy(run.network), "average": _copy(run.average), "best": run.best}
+    for name, part in {**parts, "optimizer": tensors}.items():
         save_file({key: value.contiguous() for key, value in part.items()}, new / f"{name}.safetensors")
-    plain = (int, float, str, bool, list, type(None))
-    scheduler = {key: value for key, value in run.scheduler.state_dict().items() if isinstance(value, plain)}
     state = {
         "recipe": run.settings.model_dump(mode="json"),
+        "steps": run.steps,
         "groups": moments["param_groups"],
-        "scheduler": scheduler,
         "history": run.history,
     }
     (new / "state.json").write_text(json.dumps(state, indent=1))
@@ -100,25 +142,28 @@ def restore(folder: Path, run: Run) -> None:
     A kill between removing the old checkpoint and naming the new one leaves the new one beside.
 
     Raises:
-        ConfigError: there is no checkpoint, it is damaged, or it was made with another recipe.
+        ConfigError: there is no checkpoint, it is damaged, or it was made with another recipe or corpus.
     """
     beside = folder.with_name(f"{folder.name}.new")
     if not folder.exists() and (beside / "state.json").is_file():
         beside.rename(folder)
     if not (folder / "state.json").is_file():
         raise ConfigError(f"{folder} holds no checkpoint to resume from; start without --resume")
+    names = ("network", "average", "best", "optimizer")
     try:
         state = json.loads((folder / "state.json").read_text())
-        parts = {name: load_file(folder / f"{name}.safetensors") for name in ("network", "best", "optimizer")}
+        parts = {name: load_file(folder / f"{name}.safetensors") for name in names}
         if state["recipe"] != run.settings.model_dump(mode="json"):
             raise ConfigError(f"{folder} was made with another recipe; use another folder")
+        if state["steps"] != run.steps:
+            raise ConfigError(f"{folder} was made with {state['steps']} steps an epoch, not {run.steps}")
         rows: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             number, key = name.split(".")
             rows.setdefault(int(number), {})[key] = tensor
         run.network.load_state_dict(parts["network"])
+        run.average.load_state_dict(parts["average"])
         run.optimizer.load_state_dict({"state": rows, "param_groups": state["groups"]})
-        run.scheduler.load_state_dict(state["scheduler"])
         run.best, run.history = parts["best"], state["history"]
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} is damaged: {error}; start without --resume") from error

@@ -1,8 +1,9 @@
 """Two-second crops and the order in which they are seen."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -13,22 +14,40 @@ from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from training.manifest import Clip, Label, ManifestError, Split, read_manifest
 from training.pcm import FRAME, WINDOW, Pcm, PcmCache, active_frames, to_float
 
-Sampling = Literal["plain", "uniform", "paired"]
 Item = TypeVar("Item")
 
 
 def crop(pcm: Pcm, rng: np.random.Generator) -> Samples:
-    """Two seconds, chosen among those with nearly the most speech in the clip, float32 ``[32000]``.
+    """Two seconds, chosen among those with nearly the most speech in the clip, float32 ``[32000]``."""
+    return cut(pcm, draw_start(pcm, rng))
 
-    A shorter clip is repeated, from a random sample on: a join at a fixed place would be learnt.
+
+def draw_start(pcm: Pcm, rng: np.random.Generator, *, on_speech: bool = True) -> int:
+    """Where a window of two seconds begins, for ``cut``.
+
+    Args:
+        pcm: the clip.
+        rng: the dice.
+        on_speech: only among those with nearly the most speech in the clip.
     """
     if len(pcm) <= WINDOW:
-        return to_float(np.resize(np.roll(pcm, -int(rng.integers(len(pcm)))), WINDOW))
+        return int(rng.integers(len(pcm)))
+    if not on_speech:
+        return int(rng.integers(len(pcm) - WINDOW + 1))
     starts = np.arange(0, len(pcm) - WINDOW + 1, FRAME)
     counts = np.concatenate([[0], np.cumsum(active_frames(pcm))])
     speech = counts[starts // FRAME + WINDOW // FRAME] - counts[starts // FRAME]
     start = int(rng.choice(starts[speech >= 0.9 * speech.max()]))
-    start = min(start + int(rng.integers(FRAME)), len(pcm) - WINDOW)
+    return min(start + int(rng.integers(FRAME)), len(pcm) - WINDOW)
+
+
+def cut(pcm: Pcm, start: int) -> Samples:
+    """Two seconds from a sample on, float32 ``[32000]``.
+
+    A shorter clip is repeated, beginning at that sample: a join at a fixed place would be learnt.
+    """
+    if len(pcm) <= WINDOW:
+        return to_float(np.resize(np.roll(pcm, -start), WINDOW))
     return to_float(pcm[start : start + WINDOW])
 
 
@@ -69,7 +88,7 @@ class Corpus:
     def part(self, split: Split, *labels: Label) -> "Corpus":
         """The clips of one split with one of the labels; may be empty."""
         kept = [i for i, clip in enumerate(self.clips) if clip.split == split and clip.label in labels]
-        return Corpus([self.clips[i] for i in kept], self.pcm.subset(kept))
+        return self._chosen(kept)
 
     def speech(self, split: Split) -> "Corpus":
         """Both classes of one split.
@@ -81,6 +100,33 @@ class Corpus:
         if len({clip.label for clip in part.clips}) < 2:
             raise ManifestError(f"split {split} needs clips of both classes, real and fake")
         return part
+
+    def without(self, sources: Collection[str]) -> tuple["Corpus", "Corpus"]:
+        """The rest, and the clips of those sources; copies of their humans are in neither.
+
+        Raises:
+            ManifestError: a source has no clips.
+        """
+        unknown = set(sources) - {clip.source for clip in self.clips}
+        if unknown:
+            raise ManifestError(f"no clips to hold out in split train from: {', '.join(sorted(unknown))}")
+        held = [i for i, clip in enumerate(self.clips) if clip.source in sources]
+        names = {self.clips[i].name for i in held}
+        kept = [
+            i
+            for i, clip in enumerate(self.clips)
+            if clip.source not in sources and not (clip.original and clip.original in names)
+        ]
+        return self._chosen(kept), self._chosen(held)
+
+    def thinned(self, most: int) -> "Corpus":
+        """At most so many clips, evenly taken."""
+        if len(self.clips) <= most:
+            return self
+        return self._chosen(np.linspace(0, len(self.clips) - 1, most).round().astype(int).tolist())
+
+    def _chosen(self, numbers: Sequence[int]) -> "Corpus":
+        return Corpus([self.clips[i] for i in numbers], self.pcm.subset(numbers))
 
     def hours(self, label: Label) -> float:
         """Hours of speech of one label."""
@@ -95,7 +141,8 @@ class Groups:
     real: dict[str, list[int]]
     fake: dict[str, dict[str, list[int]]]
     """By source, then by generator."""
-    by_name: dict[str, int]
+    original: dict[int, int]
+    """The human clip of which a synthetic one is a copy."""
 
     @classmethod
     def of(cls, clips: Sequence[Clip]) -> "Groups":
@@ -108,55 +155,65 @@ class Groups:
             elif clip.label == Label.FAKE:
                 fake[clip.source][clip.generator].append(number)
         names = {clip.name: number for number, clip in enumerate(clips) if clip.label == Label.REAL}
-        return cls(dict(real), {source: dict(makers) for source, makers in fake.items()}, names)
+        original = {
+            number: names[clip.original]
+            for number, clip in enumerate(clips)
+            if clip.label == Label.FAKE and clip.original in names
+        }
+        return cls(dict(real), {source: dict(makers) for source, makers in fake.items()}, original)
+
+    @cached_property
+    def real_shares(self) -> npt.NDArray[np.float64]:
+        """How often each human source is drawn for itself."""
+        return _shares([len(numbers) for numbers in self.real.values()])
+
+    @cached_property
+    def fake_shares(self) -> npt.NDArray[np.float64]:
+        """How often each source of fakes is drawn."""
+        return _shares([sum(map(len, makers.values())) for makers in self.fake.values()])
 
 
-def draw_order(
-    clips: Sequence[Clip], sampling: Sampling, count: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Numbers of the clips of one epoch, ``[count]``.
-
-    ``plain``: every clip of both classes as often as any other.
-    ``uniform``: class, then source, then generator, then clip, each uniformly; classes alternate.
-    ``paired``: human and synthetic alternate, and stand side by side: a copy with its original, a page's fake
-    with a human of the same page, and where a source has only fakes, with any human source. What tells two
-    pages apart (microphone, level, web codec, language) then says nothing about the class.
-    """
-    groups = Groups.of(clips)
-    if sampling == "plain":
-        numbers = np.array([i for i, clip in enumerate(clips) if clip.label in (Label.REAL, Label.FAKE)])
-        rounds = [rng.permutation(numbers) for _ in range(-(-count // len(numbers)))]
-        return np.concatenate(rounds)[:count]
-    draw = _pair if sampling == "paired" else _unrelated
-    pairs = [draw(clips, groups, rng) for _ in range(-(-count // 2))]
-    return np.array(pairs, np.int64).reshape(-1)[:count]
-
-
-def _unrelated(clips: Sequence[Clip], groups: Groups, rng: np.random.Generator) -> tuple[int, int]:
-    del clips
-    fakes = _one(list(groups.fake.values()), rng)
-    return _one(_one(list(groups.real.values()), rng), rng), _one(_one(list(fakes.values()), rng), rng)
-
-
-def _pair(clips: Sequence[Clip], groups: Groups, rng: np.random.Generator) -> tuple[int, int]:
-    source = _source({name: sum(map(len, makers.values())) for name, makers in groups.fake.items()}, rng)
-    fake = _one(_one(list(groups.fake[source].values()), rng), rng)
-    original = groups.by_name.get(clips[fake].original)
-    if original is not None:
-        return original, fake
-    if source not in groups.real:
-        source = _source({name: len(numbers) for name, numbers in groups.real.items()}, rng)
-    return _one(groups.real[source], rng), fake
-
-
-def _source(sizes: dict[str, int], rng: np.random.Generator) -> str:
+def _shares(sizes: Sequence[int]) -> npt.NDArray[np.float64]:
     """By the square root of the size.
 
     It stands between "every clip alike", which hears the big sources only, and "every source alike", which
     learns the small ones by heart.
     """
-    weights = np.sqrt(list(sizes.values()))
-    return list(sizes)[rng.choice(len(sizes), p=weights / weights.sum())]
+    weights = np.sqrt(sizes)
+    return np.asarray(weights / weights.sum())
+
+
+def draw_order(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Numbers of clips, ``[count]``, for sampling ``plain``: every clip of both classes before any again."""
+    numbers = np.array([i for i, clip in enumerate(clips) if clip.label in (Label.REAL, Label.FAKE)])
+    rounds = [rng.permutation(numbers) for _ in range(-(-count // len(numbers)))]
+    return np.concatenate(rounds)[:count]
+
+
+def draw_pair(
+    groups: Groups, sampling: Literal["uniform", "paired"], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Numbers of a human and a synthetic clip.
+
+    ``uniform``: each for itself; source, then generator, then clip, each uniformly.
+    ``paired``: a copy with its original, a page's fake with a human of the same page, and where a source has
+    only fakes, with any human source. What tells two pages apart (microphone, level, web codec, language)
+    then says nothing about the class.
+    """
+    if sampling == "uniform":
+        makers = _one(list(groups.fake.values()), rng)
+        return _one(_one(list(groups.real.values()), rng), rng), _one(_one(list(makers.values()), rng), rng)
+    source = list(groups.fake)[rng.choice(len(groups.fake), p=groups.fake_shares)]
+    fake = _one(_one(list(groups.fake[source].values()), rng), rng)
+    if fake in groups.original:
+        return groups.original[fake], fake
+    return _one(groups.real[source], rng) if source in groups.real else draw_human(groups, rng), fake
+
+
+def draw_human(groups: Groups, rng: np.random.Generator) -> int:
+    """A human clip's number: source by the square root of its size, then clip."""
+    source = list(groups.real)[rng.choice(len(groups.real), p=groups.real_shares)]
+    return _one(groups.real[source], rng)
 
 
 def _one(items: Sequence[Item], rng: np.random.Generator) -> Item:

@@ -42,6 +42,16 @@ class PcmCache:
         self._starts = starts
         self._ends = ends
 
+    def __getstate__(self) -> tuple[str, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Another process opens the same file instead of being sent its content."""
+        if not isinstance(self._samples, np.memmap):
+            raise TypeError("only a cache on disk can be sent to another process")
+        return str(self._samples.filename), self._starts, self._ends
+
+    def __setstate__(self, state: tuple[str, npt.NDArray[np.int64], npt.NDArray[np.int64]]) -> None:
+        path, self._starts, self._ends = state
+        self._samples = np.memmap(path, np.int16, "r")
+
     def __len__(self) -> int:
         return len(self._ends)
 

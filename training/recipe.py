@@ -4,54 +4,105 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fac_model.config import NetworkConfig
+from fac_model.config import FrontEndConfig, NetworkConfig
 from fac_stream.errors import ConfigError
+from training.augment import IMAGE, WAVE
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-AugmentationName = Literal[
-    "time_mask",
-    "frequency_mask",
-    "gaussian_noise",
-    "codec",
-    "pitch_shift",
-    "telephone",
-    "gain",
-    "noise",
-]
+EngineName = Literal["world", "griffin_lim", "source_filter"]
+FigureName = Literal["f1", "auc", "eer", "holdout_auc", "holdout_eer"]
+
+
+def _known(name: str) -> str:
+    if name not in (*WAVE, *IMAGE):
+        raise ValueError(f"no augmentation has that name; there are: {', '.join((*WAVE, *IMAGE))}")
+    return name
 
 
 class Recipe(BaseModel):
-    """How a bundle is trained. Defaults are the predecessor's."""
+    """How a bundle is trained. Defaults are the predecessor's; 0 switches off what it did not have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")] = "1"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
-    front_end: Literal["default", "predecessor"] = "default"
+    front_end: Literal["default", "predecessor"] | FrontEndConfig = "default"
+    """A preset, or the settings themselves."""
     network: NetworkConfig = NetworkConfig()
+
     sampling: Literal["plain", "uniform", "paired"] = "plain"
     """See ``training.dataset.draw_order``."""
     windows_per_epoch: Annotated[int, Field(ge=2, le=10_000_000)] | None = None
     """None for every training clip once."""
-    augment: dict[AugmentationName, Share] = {}
+    holdout: tuple[str, ...] = ()
+    """Sources of the manifest that are kept out of training, to judge on beside dev."""
+    copies: dict[EngineName, Share] = {}
+    """Share of the pairs whose synthetic half is a copy of that very human by this engine."""
+    copy_variants: Annotated[int, Field(ge=1, le=100)] = 2
+    """How many different copies of a clip an engine makes."""
+    nonspeech: Share = 0.0
+    """Share of each batch that holds no speech; it trains the second output."""
+    augment: dict[Annotated[str, AfterValidator(_known)], Share] = {}
     """Probability of each."""
+    shared_channel: Share = 1.0
+    """Probability that a copy and its original pass the same augmentations: only the vocoder differs then."""
+    shared_channel_pages: Share = 0.0
+    """The same for the other pairs."""
+
+    mixup: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """Both parameters of the Beta distribution of mixing weights (Zhang et al. 2018)."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """The classes aim at this half from 0 and 1."""
+    speech_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
+    """Weight of the second output's loss, where the network has one."""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay a step of the averaged weights that are judged and kept."""
     batch_size: Annotated[int, Field(ge=2, le=4096, multiple_of=2)] = 64
+    """Of each process under torchrun."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 40
     learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 3e-4
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Steps in which the learning rate rises in a line from zero."""
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
+    clip_norm: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
+    """Length to which a longer gradient is cut."""
     schedule: Literal["plateau", "cosine"] = "plateau"
     """``plateau`` divides by ten in the fourth epoch without gain; ``cosine`` falls to zero at the last."""
-    stop_patience: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Epochs without gain after which training ends."""
-    choose_on: Literal["f1", "auc"] = "f1"
-    """What a gain is, on dev; F1 at threshold 0.5 before calibration."""
-    conditions: Annotated[tuple[Literal["wideband", "g711"], ...], Field(min_length=1)] = ("wideband",)
-    """What dev is heard through when epochs are compared."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """``bf16`` computes the network in 16 bits and keeps the weights in 32."""
+
+    conditions: Annotated[tuple[str, ...], Field(min_length=1)] = ("wideband",)
+    """What dev is heard through when epochs are compared."""
+    dev_every: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Epochs from one look at dev to the next; the last is always judged."""
+    choose_on: FigureName = "f1"
+    """What a gain is, on dev or the held-out sources; F1 at threshold 0.5 before calibration."""
+    stop_patience: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Epochs without gain after which training ends."""
+    workers: Annotated[int, Field(ge=0, le=256)] = 1
+    """Processes that make batches ahead; 0 makes them between the steps. They do not change the result."""
+
+    @property
+    def front_end_config(self) -> FrontEndConfig:
+        """The settings, also where a preset is named."""
+        if isinstance(self.front_end, FrontEndConfig):
+            return self.front_end
+        return FrontEndConfig.preset(self.front_end)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if sum(self.copies.values()) > 1:
+            raise ValueError("copies: the shares add up to more than 1")
+        if self.copies and self.sampling == "plain":
+            raise ValueError("copies stand beside their originals: set sampling to paired or uniform")
+        if self.choose_on.startswith("holdout") and not self.holdout:
+            raise ValueError(f"choose_on is {self.choose_on}, but holdout names no sources")
+        if round(self.nonspeech * self.batch_size / 2) * 2 >= self.batch_size:
+            raise ValueError("nonspeech leaves no room for speech in a batch")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Self:

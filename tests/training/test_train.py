@@ -26,6 +26,7 @@ RECIPE = {
     "learning_rate": 0.01,
     "choose_on": "auc",
     "conditions": ["wideband", "g711"],
+    "workers": 0,
 }
 
 
@@ -81,10 +82,10 @@ def test_a_run_that_was_killed_goes_on_as_if_it_was_not(tones, tmp_path, monkeyp
 
     fit, epochs = module.fit_epoch, iter([True, True, False])
 
-    def fit_or_die(*arguments):
+    def fit_or_die(*arguments, **named):
         if not next(epochs):
             raise KeyboardInterrupt
-        return fit(*arguments)
+        return fit(*arguments, **named)
 
     monkeypatch.setattr(module, "fit_epoch", fit_or_die)
     with pytest.raises(KeyboardInterrupt):
@@ -113,11 +114,11 @@ def test_early_stopping_waits_its_patience(tones, tmp_path, monkeypatch):
     gains = iter([0.6, 0.9, 0.8, 0.7])
     after: list[np.ndarray] = []
 
-    def dev_figures(run, *_):
-        after.append(run.network.state_dict()["blocks.0.weight"].numpy().copy())
+    def figures(_, network):
+        after.append(network.state_dict()["blocks.0.weight"].numpy().copy())
         return {"dev_auc": next(gains)}
 
-    monkeypatch.setattr(module, "dev_figures", dev_figures)
+    monkeypatch.setattr(module.Judge, "figures", figures)
     monkeypatch.setattr(module, "calibrate", lambda bundle, dev: bundle)
     bundle = train(recipe_file(tmp_path, epochs=30, stop_patience=2), tones, tmp_path)
     assert len(after) == 4

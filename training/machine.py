@@ -1,0 +1,85 @@
+"""This process's part of a training: alone, or one of several that torchrun started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.checkpoint import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of how many processes this is, and where it computes."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process goes through before the others: it fills caches that they then read."""
+        if self.rank:
+            distributed.barrier()
+        yield
+        if self.count > 1 and not self.rank:
+            distributed.barrier()
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """The same weights, with gradients averaged over the processes."""
+        if self.count == 1:
+            return network
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=ids)
+
+    def agreed(self, row: Row) -> Row:
+        """What the first process says, for all."""
+        if self.count == 1:
+            return row
+        said = [row]
+        distributed.broadcast_object_list(said)
+        return said[0]
+
+    def mean(self, values: list[float]) -> list[float]:
+        """Over the processes."""
+        if self.count == 1:
+            return values
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(total)
+        return [float(value) for value in total / self.count]
+
+
+@contextmanager
+def joined(workers: int) -> Iterator[Place]:
+    """Take this process's place, with its share of the cores, and in torch's deterministic mode.
+
+    Args:
+        workers: processes beside this one that make batches; they get a core each. ``OMP_NUM_THREADS``
+            overrules the number of threads.
+    """
+    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    local, beside = (
+        int(os.environ.get("LOCAL_RANK", "0")),
+        int(os.environ.get("LOCAL_WORLD_SIZE", str(count))),
+    )
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    threads, was_steady = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (len(os.sched_getaffinity(0)) - workers * beside) // beside))
+    # On a GPU a few operations have no deterministic form: they warn and go on.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    if count > 1:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Place(rank, count, device)
+    finally:
+        if count > 1:
+            distributed.destroy_process_group()
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(mode=was_steady)
