@@ -1,9 +1,8 @@
 """Augmentations: each draws frozen parameters from a random generator, and applies them without chance.
 
 The five of the predecessor by name (``time_mask``, ``frequency_mask``, ``gaussian_noise``, ``codec``,
-``pitch_shift``), and what a telephone does to a voice (``telephone``, ``noise``, ``gain``). ``apply`` takes
-float32 ``[..., n]`` and gives the same shape back; both masks work on images ``[..., mels, frames]`` after
-the z-score.
+``pitch_shift``), and what happens to a voice between a mouth and a daemon. ``apply`` takes float32
+``[..., n]`` at 16 kHz and gives the same shape back; both masks work on images ``[..., bands, frames]``.
 """
 
 from dataclasses import dataclass
@@ -15,9 +14,15 @@ import soxr
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from training.codec import Codec
-from training.pcm import PcmCache, to_float
+from training.level import Clipping, Gain, GainControl
+from training.loss import PacketLoss
+from training.noise import GaussianNoise, Noise
+from training.pcm import PcmCache
+from training.rate import Resample, Speed
+from training.rawboost import RawBoost
+from training.room import Room
 from training.rows import by_row, fit
-from training.telephony import Telephone
+from training.telephony import AMR, G711, G722, GSM, OPUS, BandLimit, SpeechCodec, Telephone
 from training.vocoder import stretch
 
 Images = npt.NDArray[np.float32]
@@ -44,7 +49,7 @@ class Stripes:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Fill one or two stripes with 0, which is the mean after the z-score (SpecAugment, Park et al. 2019)."""
+    """Fill one or two stripes with the mean of the image (SpecAugment, Park et al. 2019)."""
 
     axis: Literal[-1, -2]
     """-1 masks frames, -2 mel bands."""
@@ -58,38 +63,13 @@ class Mask:
         return Stripes(tuple(float(start) for start in rng.random(count)), widths)
 
     def apply(self, samples: Images, parameters: Stripes) -> Images:
-        """Masked copy of float32 ``[..., mels, frames]``."""
+        """Masked copy of float32 ``[..., bands, frames]``."""
+        mean = samples.mean(axis=(-1, -2))[..., None, None]
         image = np.moveaxis(samples.copy(), self.axis, -1)
         for start, width in zip(parameters.starts, parameters.widths, strict=True):
             first = round(start * max(0, image.shape[-1] - width))
-            image[..., first : first + width] = 0.0
+            image[..., first : first + width] = mean
         return np.ascontiguousarray(np.moveaxis(image, -1, self.axis))
-
-
-@dataclass(frozen=True, slots=True)
-class White:
-    """Level and seed of white noise; the seed makes the noise part of the parameters."""
-
-    deviation: float
-    """Full scale is 1."""
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class GaussianNoise:
-    """White noise of a standard deviation between two bounds."""
-
-    low: float = 0.001
-    high: float = 0.01
-
-    def draw(self, rng: np.random.Generator) -> White:
-        """Level and seed."""
-        return White(float(rng.uniform(self.low, self.high)), int(rng.integers(2**31)))
-
-    def apply(self, samples: Samples, parameters: White) -> Samples:
-        """Noise added; all rows of a batch get the same."""
-        noise = np.random.default_rng(parameters.seed).standard_normal(samples.shape[-1], np.float32)
-        return samples + np.float32(parameters.deviation) * noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,78 +102,64 @@ class PitchShift:
         return by_row(samples, shift)
 
 
-@dataclass(frozen=True, slots=True)
-class Decibels:
-    """A change of level."""
-
-    db: float
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """Louder or quieter; what exceeds full scale is clipped, as a sound card clips it."""
-
-    low_db: float = -12.0
-    high_db: float = 9.0
-
-    def draw(self, rng: np.random.Generator) -> Decibels:
-        """Uniform in decibels."""
-        return Decibels(float(rng.uniform(self.low_db, self.high_db)))
-
-    def apply(self, samples: Samples, parameters: Decibels) -> Samples:
-        """Scaled and clipped to ±1."""
-        louder: Samples = np.clip(samples * np.float32(10.0 ** (parameters.db / 20.0)), -1.0, 1.0)
-        return louder
-
-
-@dataclass(frozen=True, slots=True)
-class Backdrop:
-    """Which recording is mixed in, from where and how loud."""
-
-    clip: int
-    start: float
-    """Share of the room there is."""
-    snr_db: float
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """A recording without speech, added at a signal-to-noise ratio."""
-
-    recordings: PcmCache
-    low_db: float = 5.0
-    high_db: float = 30.0
-
-    def draw(self, rng: np.random.Generator) -> Backdrop:
-        """Recording, place and ratio."""
-        clip = int(rng.integers(len(self.recordings)))
-        return Backdrop(clip, float(rng.random()), float(rng.uniform(self.low_db, self.high_db)))
-
-    def apply(self, samples: Samples, parameters: Backdrop) -> Samples:
-        """Mixed by the power of each row; digital silence stays silent."""
-        noise = to_float(self.recordings[parameters.clip])
-        first = round(parameters.start * max(0, len(noise) - samples.shape[-1]))
-        noise = np.resize(noise[first:], samples.shape[-1])
-        power = np.mean(np.square(samples), axis=-1, keepdims=True)
-        ratio = 10.0 ** (parameters.snr_db / 10.0) * (np.mean(np.square(noise)) + 1e-12)
-        mixed: Samples = (samples + noise * np.sqrt(power / ratio)).astype(np.float32)
-        return mixed
-
-
-WAVE = ("gain", "noise", "gaussian_noise", "pitch_shift", "codec", "telephone")
-"""Order in which a sound passes them: the room first, the line last."""
+WAVE = (
+    "speed",
+    "pitch_shift",
+    "room",
+    "noise",
+    "music",
+    "gaussian_noise",
+    "gain",
+    "clipping",
+    "agc",
+    "rawboost",
+    "resample",
+    "codec",
+    "band_limit",
+    "g722",
+    "opus",
+    "voip",
+    "g711",
+    "gsm",
+    "amr",
+    "telephone",
+    "packet_loss",
+)
+"""Order in which a sound passes them: the voice first, then room, microphone and file, the line last."""
 IMAGE = ("time_mask", "frequency_mask")
 
 
-def augmentations(noise: PcmCache | None) -> dict[str, Augmentation[Any]]:
-    """All by name with their default settings; ``noise`` is left out where there are no recordings."""
+def augmentations(noise: PcmCache | None, music: PcmCache | None = None) -> dict[str, Augmentation[Any]]:
+    """All by name with their default settings.
+
+    Args:
+        noise: recordings without speech; ``noise`` is left out where there are none.
+        music: those of them that are music; ``music`` is left out where there are none.
+    """
     every: dict[str, Augmentation[Any]] = {
         "time_mask": Mask(axis=-1),
         "frequency_mask": Mask(axis=-2),
-        "gaussian_noise": GaussianNoise(),
-        "codec": Codec(),
+        "speed": Speed(),
         "pitch_shift": PitchShift(),
-        "telephone": Telephone(),
+        "room": Room(),
+        "gaussian_noise": GaussianNoise(),
         "gain": Gain(),
+        "clipping": Clipping(),
+        "agc": GainControl(),
+        "rawboost": RawBoost(),
+        "resample": Resample(),
+        "codec": Codec(),
+        "band_limit": BandLimit(),
+        "g711": SpeechCodec(G711),
+        "g722": SpeechCodec(G722),
+        "gsm": SpeechCodec(GSM),
+        "amr": SpeechCodec(AMR),
+        "opus": SpeechCodec(OPUS),
+        "voip": SpeechCodec((*G722, *OPUS), lossy=0.3),
+        "telephone": Telephone(),
+        "packet_loss": PacketLoss(),
     }
-    return every if noise is None else {**every, "noise": Noise(noise)}
+    for name, recordings in (("noise", noise), ("music", music)):
+        if recordings is not None and len(recordings):
+            every[name] = Noise(recordings)
+    return every

@@ -5,14 +5,12 @@ Float32 ``[..., n]`` at 16 kHz to the same shape; nothing in them is drawn, so f
 
 from collections.abc import Callable
 
-import numpy as np
-import soxr
-
-from fac_stream.audio.frames import SAMPLE_RATE, Samples
-from fac_stream.audio.resample import Resampler
+from fac_stream.audio.frames import Samples
 from training.loss import Loss
+from training.noise import mixed, pink
+from training.rate import Detour, Resample
 from training.room import OFFICE, Room
-from training.rows import by_row, fit, rms
+from training.rows import by_row, fit
 from training.telephony import OPUS, Coding, Line, SpeechCodec, Telephone
 
 __all__ = ["CONDITIONS", "G711", "by_row", "fit", "resampled", "telephone"]
@@ -30,13 +28,7 @@ def telephone(samples: Samples, line: Line = G711) -> Samples:
 
 def resampled(samples: Samples) -> Samples:
     """Float32 ``[..., n]`` as it arrives from a device or file at 48 kHz: up, and down as the daemon does."""
-    return by_row(samples, _through_48k)
-
-
-def _through_48k(samples: Samples) -> Samples:
-    resampler = Resampler(48_000, 1)
-    wide = soxr.resample(samples, SAMPLE_RATE, 48_000).astype(np.float32)
-    return fit(np.concatenate((resampler.push(wide[:, None]), resampler.flush()))[:, 0], len(samples))
+    return Resample().apply(samples, Detour(48_000, "HQ"))
 
 
 def _opus_loss(samples: Samples) -> Samples:
@@ -44,24 +36,7 @@ def _opus_loss(samples: Samples) -> Samples:
 
 
 def _noise_10db(samples: Samples) -> Samples:
-    """Pink noise, the same for all, at 10 dB below each row."""
-    noise = pink(samples.shape[-1])
-    level = rms(samples) / rms(noise) * 10.0 ** (-10.0 / 20.0)
-    noisy: Samples = (samples + level * noise).astype(np.float32)
-    return noisy
-
-
-def pink(n: int) -> Samples:
-    """Pink noise (power falling with frequency, nothing below 20 Hz), float32 ``[n]`` of deviation about 1.
-
-    By formula, so that no version of a random generator changes it: phases are the fractional parts of a
-    large multiple of a sine.
-    """
-    hertz = np.fft.rfftfreq(n, 1.0 / SAMPLE_RATE)
-    phase = np.modf(43_758.5453 * np.sin(12.9898 * np.arange(len(hertz))))[0]
-    spectrum = np.where(hertz >= 20.0, np.exp(2j * np.pi * phase) / np.sqrt(np.maximum(hertz, 20.0)), 0.0)
-    noise = np.fft.irfft(spectrum, n)
-    return (noise / max(float(np.std(noise)), 1e-12)).astype(np.float32)
+    return mixed(samples, pink(samples.shape[-1]), 10.0)
 
 
 def _room(samples: Samples) -> Samples:

@@ -50,6 +50,8 @@ def _ffmpeg(samples: Samples, parameters: Quality) -> Samples:
     with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
         stream.bit_rate = parameters.bit_rate
+        if codec == "libopus":
+            stream.options = {"compression_level": "5"}  # the highest takes half as long again
         linear = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(linear[None], format="s16", layout="mono")
         frame.sample_rate = SAMPLE_RATE
