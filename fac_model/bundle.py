@@ -5,7 +5,7 @@
     my-bundle/
       bundle.json           settings, calibration, metrics, training summary, tensors, SHA-256 of each file
       weights.safetensors
-      model.onnx            optional: front end and network, waveform to logit
+      model.onnx            optional: front end and network, waveform to logits
       plots/*.png           optional
 
 Reading needs no torch and never unpickles.
@@ -15,7 +15,7 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from pydantic import (
     JsonValue,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
@@ -38,6 +39,7 @@ from safetensors.numpy import save as save_safetensors
 
 from fac_model.calibration import Calibration
 from fac_model.config import FrontEndConfig, NetworkConfig
+from fac_model.quality import QualityRange
 
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
@@ -52,6 +54,8 @@ FileName = Annotated[
 ]
 TensorType = Annotated[str, Field(pattern=r"^(float32|int64) \[([0-9]+(, [0-9]+)*)?\]$", max_length=128)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Outputs = tuple[Literal["synthetic"]] | tuple[Literal["synthetic"], Literal["speech"]]
+"""What the columns of the logits mean, positive for yes."""
 
 
 class BundleError(Exception):
@@ -63,15 +67,18 @@ class BundleManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
     created: AwareDatetime
     front_end: FrontEndConfig
     network: NetworkConfig
+    outputs: Outputs
     calibration: Calibration
     settings_sha256: Sha256
-    """Over the three above: with others, the weights and the exported graph would disagree."""
+    """Over the four above: with others, the weights and the exported graph would disagree."""
+    quality: QualityRange | None = None
+    """Of the windows that it was calibrated on."""
     metrics: dict[str, JsonValue] = {}
     training: dict[str, JsonValue] = {}
     tensors: Annotated[dict[str, TensorType], Field(min_length=1, max_length=4096)]
@@ -83,6 +90,12 @@ class BundleManifest(BaseModel):
         if WEIGHTS not in files:
             raise ValueError(f"{WEIGHTS} is not among the files")
         return files
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.calibration.speech is not None and len(self.outputs) < 2:
+            raise ValueError("calibration.speech is for a network that has the output speech")
+        return self
 
 
 @dataclass(frozen=True)
@@ -105,8 +118,8 @@ class Bundle:
         manifest = _read_manifest(folder)
         if manifest.settings_sha256 != _settings_digest(manifest):
             raise BundleError(
-                f"{folder / MANIFEST}: front_end, network or calibration are not those it was written with: "
-                "copy the bundle again, or train one with other settings"
+                f"{folder / MANIFEST}: front_end, network, outputs or calibration are not those it was "
+                "written with: copy the bundle again, or train one with other settings"
             )
         contents = {name: _read_verified(folder, name, digest) for name, digest in manifest.files.items()}
         _check_tensors(folder, contents[WEIGHTS], manifest.tensors)
@@ -123,6 +136,7 @@ class Bundle:
         network: NetworkConfig,
         calibration: Calibration,
         tensors: Mapping[str, npt.NDArray[Any]],
+        outputs: Sequence[str] = ("synthetic",),
         metrics: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
         files: Mapping[str, bytes] | None = None,
@@ -137,6 +151,7 @@ class Bundle:
             network: name and settings of the network.
             calibration: fitted on held-out data.
             tensors: the network's parameters and buffers, ``fac_model.network.weights_of(network)``.
+            outputs: what the network's logits say: ``synthetic``, and ``speech`` where there is a second.
             metrics: what it scored; plain JSON.
             training: on what it was trained; plain JSON.
             files: further content: ``model.onnx`` and ``plots/NAME.png``.
@@ -151,6 +166,7 @@ class Bundle:
             "created": datetime.now(UTC).replace(microsecond=0),
             "front_end": front_end,
             "network": network,
+            "outputs": tuple(outputs),
             "calibration": calibration,
             "metrics": dict(metrics or {}),
             "training": dict(training or {}),
@@ -162,6 +178,7 @@ class Bundle:
         self,
         *,
         calibration: Calibration | None = None,
+        quality: QualityRange | None = None,
         metrics: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
         files: Mapping[str, bytes] | None = None,
@@ -173,7 +190,7 @@ class Bundle:
         """
         if files and WEIGHTS in files:
             raise BundleError(f"other weights make another bundle: write {WEIGHTS} with Bundle.save")
-        parts = {"calibration": calibration, "metrics": metrics, "training": training}
+        parts = {"calibration": calibration, "quality": quality, "metrics": metrics, "training": training}
         fields = dict(self.manifest) | {key: value for key, value in parts.items() if value is not None}
         contents = {name: self.read(name) for name in self.manifest.files} | dict(files or {})
         return self._write(self.path, fields, contents)
@@ -233,7 +250,10 @@ def _first_fault(error: ValueError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     if where == "format_version":
-        return f"this version reads format_version 1 only, not {fault['input']!r:.20}: convert or retrain it"
+        return (
+            f"this version reads format_version 2 only, not {fault['input']!r:.20}: "
+            "train it again with `fac train`, or score with the FAC Stream that wrote it"
+        )
     return f"{where}: {fault['msg']}" if where else fault["msg"]
 
 
@@ -286,8 +306,8 @@ def _contiguous(tensors: Mapping[str, npt.NDArray[Any]]) -> Arrays:
 
 
 def _settings_digest(manifest: BundleManifest) -> str:
-    """SHA-256 over front end, network and calibration."""
-    settings = manifest.model_dump(mode="json", include={"front_end", "network", "calibration"})
+    """SHA-256 over front end, network, outputs and calibration."""
+    settings = manifest.model_dump(mode="json", include={"front_end", "network", "outputs", "calibration"})
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

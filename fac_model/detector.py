@@ -11,6 +11,7 @@ from fac_model.bundle import Bundle, BundleError
 from fac_model.calibration import Calibration
 from fac_model.front_end import LogMel
 from fac_model.network import build
+from fac_model.quality import is_telephone
 
 Samples = npt.NDArray[np.float32]
 
@@ -44,7 +45,7 @@ class Detector:
 
     @torch.inference_mode()
     def logits(self, waves: Samples) -> Samples:
-        """float32 ``[B, window_samples]``, full scale at ±1, to logits ``[B]`` before calibration.
+        """float32 ``[B, window_samples]``, full scale at ±1, to logits ``[B, outputs]``, uncalibrated.
 
         Raises:
             ValueError: the windows have another length.
@@ -56,4 +57,4 @@ class Detector:
 
     def __call__(self, waves: Samples) -> Samples:
         """float32 ``[B, window_samples]`` to calibrated probabilities of synthetic speech, ``[B]``."""
-        return self.calibration.probability(self.logits(waves))
+        return self.calibration.probability(self.logits(waves)[:, 0], is_telephone(waves))

@@ -1,4 +1,4 @@
-"""The registry of networks: log-mel image in, one logit out."""
+"""The registry of networks: log-mel image in, logits out."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,11 +14,15 @@ class SpectrogramCNN(nn.Module):
 
     ::
 
-        [B, 1, 128, 200] -> 32 -> pool -> 64 -> pool -> 128 -> pool -> 256 -> mean -> 128 -> 1
+        [B, 1, 128, 200] -> 32 -> pool -> 64 -> pool -> 128 -> pool -> 256 -> mean -> 128 -> outputs
     """
 
     def __init__(
-        self, widths: Sequence[int] = (32, 64, 128, 256), hidden: int = 128, dropout: float = 0.3
+        self,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        hidden: int = 128,
+        dropout: float = 0.3,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -32,13 +36,13 @@ class SpectrogramCNN(nn.Module):
             nn.Linear(widths[-1], hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(hidden, 1),
+            nn.Linear(hidden, outputs),
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """``[B, 1, n_mels, frames]`` to logits ``[B]``; positive means synthetic."""
+        """``[B, 1, n_mels, frames]`` to logits ``[B, outputs]``: synthetic, then speech if there are two."""
         logits: Tensor = self.head(self.blocks(image))
-        return logits.squeeze(1)
+        return logits
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"spectrogram_cnn": SpectrogramCNN}

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from fac_model.calibration import Calibration
 from fac_stream.audio.codecs import encode
 from fac_stream.audio.frames import SAMPLE_RATE, AudioFormat, Encoding, Frame, Samples, Window
 from fac_stream.errors import ScorerError
 from fac_stream.events import Decision, DecisionChanged, WindowScored
+from fac_stream.scoring.base import Scores
 
 WINDOW = 2 * SAMPLE_RATE
 
@@ -45,13 +47,14 @@ class FakeScorer:
 
     model = "fake@00000000"
     device = "cpu"
+    calibration = Calibration(prior_windows=0.0)
 
     def __init__(self, on_score: Callable[[Samples], None] | None = None) -> None:
         self.batches: list[int] = []
         self._on_score = on_score
 
-    def score(self, windows: Samples) -> Samples:
-        """Float32 ``[B, 32000]`` to ``[B]``."""
+    def score(self, windows: Samples) -> Scores:
+        """Score float32 ``[B, 32000]``."""
         batch, length = windows.shape
         assert length == WINDOW
         assert windows.dtype == np.float32
@@ -59,7 +62,8 @@ class FakeScorer:
             self._on_score(windows)
         self.batches.append(batch)
         peaks = np.abs(np.fft.rfft(windows, axis=1)).argmax(axis=1) / 2.0  # Hertz: two seconds
-        return np.clip((peaks - 500.0) / 2000.0, 0.0, 1.0).astype(np.float32)
+        scores = np.clip((peaks - 500.0) / 2000.0, 0.0, 1.0).astype(np.float32)
+        return Scores(scores, None, [[] for _ in windows])
 
 
 class FailingScorer(FakeScorer):

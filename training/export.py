@@ -1,4 +1,4 @@
-"""From a bundle's weights to ``model.onnx``: front end and network in one graph, waveform to logit."""
+"""From a bundle's weights to ``model.onnx``: front end and network in one graph, waveform to logits."""
 
 import logging
 import warnings
@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 def export_onnx(bundle_dir: Path) -> Bundle:
     """Write ``model.onnx`` into a bundle, or replace the one that is there.
 
-    Its input ``wave`` is float32 ``[B, window_samples]``, its output ``logit`` ``[B]``, before calibration.
+    Its input ``wave`` is float32 ``[B, window_samples]``, its output ``logits`` ``[B, outputs]``.
 
     Raises:
         fac_model.bundle.BundleError: the bundle is damaged or cannot be written.
@@ -52,13 +52,13 @@ def parity(detector: Detector, graph: bytes, window_samples: int) -> float:
 
 
 def graph_logits(graph: bytes, threads: int) -> Callable[[Samples], Samples]:
-    """An exported graph on CPU: float32 ``[B, window_samples]`` to logits ``[B]``."""
+    """An exported graph on CPU: float32 ``[B, window_samples]`` to logits ``[B, outputs]``."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def logits(waves: Samples) -> Samples:
-        answer: Samples = session.run(["logit"], {"wave": waves})[0]
+        answer: Samples = session.run(["logits"], {"wave": waves})[0]
         return answer
 
     return logits
@@ -85,7 +85,7 @@ def _graph(detector: Detector, window_samples: int) -> bytes:
             detector.graph,
             (torch.zeros(2, window_samples),),
             input_names=["wave"],
-            output_names=["logit"],
+            output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("windows", min=1, max=4096)},),
             dynamo=True,
             external_data=False,

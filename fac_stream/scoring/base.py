@@ -5,9 +5,24 @@ from typing import Protocol
 
 import numpy as np
 
+from fac_model.bundle import BundleManifest
+from fac_model.calibration import Calibration
+from fac_model.quality import measure
 from fac_stream.audio.frames import Samples
 from fac_stream.errors import ScorerError
 from fac_stream.events import SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a bundle says about a batch of windows."""
+
+    synthetic: Samples
+    """Calibrated probabilities of synthetic speech, float32 ``[B]``."""
+    speech: Samples | None
+    """Probabilities that there is speech at all, float32 ``[B]``; None where the network does not tell."""
+    quality: list[list[str]]
+    """For each window, in what it leaves the range that the bundle was calibrated on."""
 
 
 class Scorer(Protocol):
@@ -21,25 +36,41 @@ class Scorer(Protocol):
     def device(self) -> str:
         """``cpu`` or ``cuda``."""
 
-    def score(self, windows: Samples) -> Samples:
-        """float32 ``[B, 32000]`` to calibrated probabilities of synthetic speech, float32 ``[B]``.
+    @property
+    def calibration(self) -> Calibration:
+        """The bundle's; scores are calibrated already, calls are not."""
+
+    def score(self, windows: Samples) -> Scores:
+        """Score float32 ``[B, 32000]``, at least one window.
 
         Raises:
             ScorerError: the backend failed, or returned values that are not finite.
         """
 
 
-def checked(scores: Samples, count: int) -> Samples:
-    """Let through what is an answer for ``count`` windows.
+def scores_of(manifest: BundleManifest, logits: Samples, windows: Samples) -> Scores:
+    """Calibrated by the channel of each window.
+
+    Args:
+        manifest: of the bundle whose network it was.
+        logits: float32 ``[B, outputs]``.
+        windows: float32 ``[B, 32000]`` that they are for.
 
     Raises:
-        ScorerError: a score is missing, is not finite or lies outside [0, 1].
+        ScorerError: a logit is missing or is not finite.
     """
-    if scores.shape != (count,):
-        raise ScorerError(f"the scorer answered {scores.shape} for {count} windows")
-    if not ((scores >= 0.0) & (scores <= 1.0)).all():
-        raise ScorerError("the scorer answered with values that are no probabilities")
-    return np.asarray(scores, np.float32)
+    expected = (len(windows), len(manifest.outputs))
+    if logits.shape != expected:
+        raise ScorerError(f"the scorer answered {list(logits.shape)}, not {list(expected)}")
+    if not np.isfinite(logits).all():
+        raise ScorerError("the scorer answered with values that are not finite")
+    calibration, quality = manifest.calibration, measure(windows)
+    speech = calibration.speech
+    return Scores(
+        synthetic=calibration.probability(logits[:, 0], quality.telephone),
+        speech=None if speech is None else speech.probability(logits[:, 1]),
+        quality=manifest.quality.flags(quality) if manifest.quality else [[] for _ in windows],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +82,5 @@ class WindowVerdict:
     speech_s: float
     level_dbfs: float | None
     """RMS; None for digital silence or where it was not measured."""
+    quality: tuple[str, ...] = ()
+    """In what a scored window leaves the range that the bundle was calibrated on."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from fac_stream.audio.level import rms_dbfs
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.config import Speech
 from fac_stream.events import SkipReason
-from fac_stream.scoring.base import Scorer, WindowVerdict
+from fac_stream.scoring.base import Scorer, Scores, WindowVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,24 @@ class Judge:
         gated = time.perf_counter()
         # With min_s at 0 any speech is enough, but none is not.
         chosen = np.flatnonzero((speech > 0) & (speech >= self._speech.min_s)).tolist()
-        scores = dict(zip(chosen, self._scorer.score(samples[chosen]), strict=True)) if chosen else {}
         verdicts = [
-            WindowVerdict(
-                score=float(scores[i]) if i in scores else None,
-                skipped=None if i in scores else SkipReason.NO_SPEECH,
-                # A short segment fills its window by repetition; its speech counts once.
-                speech_s=float(speech[i]) * window.span / len(window.samples),
-                level_dbfs=levels[i],
-            )
-            for i, window in enumerate(windows)
+            WindowVerdict(None, SkipReason.NO_SPEECH, _share(seconds, window), level)
+            for window, seconds, level in zip(windows, speech, levels, strict=True)
         ]
+        if chosen:
+            scores = self._scorer.score(samples[chosen])
+            for place, i in enumerate(chosen):
+                verdicts[i] = self._verdict(scores, place, verdicts[i])
         return Judgement(verdicts, gated - started, time.perf_counter() - gated)
+
+    def _verdict(self, scores: Scores, place: int, unscored: WindowVerdict) -> WindowVerdict:
+        """The verdict on a window that passed the gate: the network may still hear no speech in it."""
+        if scores.speech is not None and scores.speech[place] < self._speech.network_threshold:
+            return replace(unscored, speech_s=0.0)
+        quality = tuple(scores.quality[place])
+        return replace(unscored, score=float(scores.synthetic[place]), skipped=None, quality=quality)
+
+
+def _share(speech_s: float, window: Window) -> float:
+    """A short segment fills its window by repetition; its speech counts once."""
+    return float(speech_s) * window.span / len(window.samples)

@@ -6,7 +6,7 @@ import onnxruntime
 from fac_model.bundle import ONNX, Bundle
 from fac_stream.audio.frames import Samples
 from fac_stream.errors import ScorerError
-from fac_stream.scoring.base import checked
+from fac_stream.scoring.base import Scores, scores_of
 
 SLICE = 8
 """Windows a run. More are no faster on a CPU, and each one more costs 10 MB that are never given back."""
@@ -29,7 +29,8 @@ class OnnxScorer:
                 "or set model.backend: torch"
             )
         self.model = bundle.model_id
-        self._calibration = bundle.manifest.calibration
+        self.calibration = bundle.manifest.calibration
+        self._manifest = bundle.manifest
         try:
             self._session = onnxruntime.InferenceSession(
                 bundle.read(ONNX), _options(threads), providers=["CPUExecutionProvider"]
@@ -37,19 +38,18 @@ class OnnxScorer:
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise ScorerError(f"{bundle.path}: {ONNX} cannot be opened: {error}") from error
 
-    def score(self, windows: Samples) -> Samples:
-        """Float32 ``[B, 32000]`` to calibrated probabilities of synthetic speech, float32 ``[B]``.
+    def score(self, windows: Samples) -> Scores:
+        """Score float32 ``[B, 32000]``.
 
         Raises:
-            ScorerError: ONNX Runtime failed, or its answer is no probability.
+            ScorerError: ONNX Runtime failed, or its answer is none.
         """
         slices = [windows[i : i + SLICE] for i in range(0, len(windows), SLICE)]
-        logits = np.concatenate([self._run(part) for part in slices]) if slices else np.empty(0, np.float32)
-        return checked(self._calibration.probability(logits), len(windows))
+        return scores_of(self._manifest, np.concatenate([self._run(part) for part in slices]), windows)
 
     def _run(self, windows: Samples) -> Samples:
         try:
-            logits: Samples = self._session.run(["logit"], {"wave": windows})[0]
+            logits: Samples = self._session.run(["logits"], {"wave": windows})[0]
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise ScorerError(f"ONNX Runtime failed on {len(windows)} windows: {error}") from error
         return logits

@@ -7,7 +7,7 @@ from fac_model.bundle import Bundle, BundleError
 from fac_model.detector import Detector
 from fac_stream.audio.frames import Samples
 from fac_stream.errors import ScorerError
-from fac_stream.scoring.base import checked
+from fac_stream.scoring.base import Scores, scores_of
 
 SLICE = {"cpu": 8, "cuda": 64}
 """Windows a run, which bounds the memory of a batch however large it is."""
@@ -30,23 +30,25 @@ class TorchScorer:
             torch.set_num_threads(threads)
         self.model = bundle.model_id
         self.device = device
+        self.calibration = bundle.manifest.calibration
+        self._manifest = bundle.manifest
         try:
             self._detector = Detector.load(bundle, device)
         except (BundleError, RuntimeError) as error:
             raise ScorerError(f"the model cannot be loaded on {device}: {error}") from error
 
-    def score(self, windows: Samples) -> Samples:
-        """Float32 ``[B, 32000]`` to calibrated probabilities of synthetic speech, float32 ``[B]``.
+    def score(self, windows: Samples) -> Scores:
+        """Score float32 ``[B, 32000]``.
 
         Raises:
-            ScorerError: torch failed, or its answer is no probability.
+            ScorerError: torch failed, or its answer is none.
         """
         size = SLICE[self.device]
         try:
-            parts = [self._detector(windows[i : i + size]) for i in range(0, len(windows), size)]
+            logits = [self._detector.logits(windows[i : i + size]) for i in range(0, len(windows), size)]
         except (RuntimeError, ValueError) as error:
             raise ScorerError(f"torch failed on {len(windows)} windows on {self.device}: {error}") from error
-        return checked(np.concatenate(parts) if parts else np.empty(0, np.float32), len(windows))
+        return scores_of(self._manifest, np.concatenate(logits), windows)
 
 
 def cuda_is_available() -> bool:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fac_model.bundle import Bundle
-from fac_model.calibration import Calibration
+from fac_model.calibration import Affine, Calibration
 from fac_model.config import FrontEndConfig, NetworkConfig
 from fac_model.network import build, weights_of
 
@@ -43,7 +43,7 @@ def fields(network):
         "version": "1.0",
         "front_end": FrontEndConfig(),
         "network": NetworkConfig(),
-        "calibration": Calibration(0.5, -1.0),
+        "calibration": Calibration(Affine(0.5, -1.0), Affine(0.8, -0.5), prior_windows=2.0),
         "tensors": weights_of(network),
         "metrics": {"f1": 0.5},
         "training": {"clips": 2},

@@ -13,7 +13,8 @@ from safetensors.numpy import save as save_safetensors
 
 import fac_model.bundle
 from fac_model.bundle import Bundle, BundleError
-from fac_model.calibration import Calibration
+from fac_model.calibration import Affine, Calibration
+from fac_model.quality import QualityRange
 
 WEIGHTS = "weights.safetensors"
 
@@ -58,7 +59,24 @@ def test_model_id_follows_what_changes_a_score(bundle):
     assert len(bundle.model_id) == len("ramp@") + 8
     again = bundle.update(metrics={"f1": 0.6}, training={"clips": 3}, files={"plots/roc.png": b"other"})
     assert again.model_id == bundle.model_id
-    assert again.update(calibration=Calibration(0.5, -1.1)).model_id != bundle.model_id
+    assert again.update(calibration=Calibration(Affine(0.5, -1.1))).model_id != bundle.model_id
+
+
+def test_a_second_output_has_its_calibration(tmp_path, fields):
+    """A network that tells speech says so, and its speech logit gets a map of its own."""
+    calibration = Calibration(speech=Affine(2.0, 1.0))
+    both = {"outputs": ("synthetic", "speech"), "calibration": calibration}
+    loaded = Bundle.load(Bundle.save(tmp_path / "both", **{**fields, **both}).path)
+    assert loaded.manifest.outputs == ("synthetic", "speech")
+    assert loaded.manifest.calibration == calibration
+
+
+def test_the_range_of_quality_is_kept(bundle):
+    """What the windows of calibration were like is stored, and changes no score."""
+    span = QualityRange((-40.0, -10.0), (3_800.0, 8_000.0), (0.0, 0.01), (10.0, 60.0))
+    updated = bundle.update(quality=span)
+    assert Bundle.load(bundle.path).manifest.quality == span
+    assert updated.model_id == bundle.model_id
 
 
 def test_weights_change_the_model_id(tmp_path, bundle, fields):
@@ -99,7 +117,7 @@ def test_missing_file_is_refused(bundle, name):
         Bundle.load(bundle.path)
 
 
-@pytest.mark.parametrize("section", ["front_end", "network", "calibration"])
+@pytest.mark.parametrize("section", ["front_end", "network", "calibration", "outputs"])
 def test_settings_changed_by_hand_are_noticed(bundle, section):
     """Weights and graph belong to their settings: with others, CPU and GPU would score apart."""
     path = bundle.path / "bundle.json"
@@ -107,9 +125,12 @@ def test_settings_changed_by_hand_are_noticed(bundle, section):
     changes = {
         "front_end": {"f_min": 30.0},
         "network": {"settings": {"dropout": 0.1}},
-        "calibration": {"offset": 3.0},
+        "calibration": {"prior_windows": 3.0},
     }
-    fields[section] |= changes[section]
+    if section == "outputs":
+        fields["outputs"].append("speech")
+    else:
+        fields[section] |= changes[section]
     path.write_text(json.dumps(fields))
 
     with pytest.raises(BundleError, match="not those it was written with"):
@@ -155,8 +176,16 @@ def test_anything_else_is_no_weights_file(bundle, content):
 
 
 FAULTS = {
-    "format_version 1 only": lambda tree: tree.update(format_version=2),
-    "calibration": lambda tree: tree["calibration"].update(scale=-1.0),
+    "format_version 2 only, not 3": lambda tree: tree.update(format_version=3),
+    "format_version 2 only, not 1: train it again": lambda tree: tree.update(
+        format_version=1, calibration={"scale": 1.0, "offset": 0.0}
+    ),
+    "calibration.wideband": lambda tree: tree["calibration"]["wideband"].update(scale=-1.0),
+    "calibration.telephone": lambda tree: tree["calibration"].update(telephone=None),
+    "calibration.speech is for a network": lambda tree: tree["calibration"].update(
+        speech={"scale": 1.0, "offset": 0.0}
+    ),
+    "outputs": lambda tree: tree.update(outputs=["speech"]),
     "front_end.hop_length": lambda tree: tree["front_end"].update(hop_length=0),
     "front_end.gain": lambda tree: tree["front_end"].update(gain=1.0),
     "network.name": lambda tree: tree["network"].update(name="../evil"),

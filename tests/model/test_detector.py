@@ -2,18 +2,21 @@ import numpy as np
 import pytest
 
 from fac_model.bundle import Bundle, BundleError
-from fac_model.calibration import Calibration
 from fac_model.config import NetworkConfig
 from fac_model.detector import Detector
+from fac_model.quality import is_telephone
 
 
 def test_scores_are_calibrated_logits(bundle, waves):
-    """One finite probability a window, the bundle's calibration of the network's logit."""
+    """One finite probability a window, the bundle's calibration of the network's logit for its channel."""
     detector = Detector.load(bundle)
     scores = detector(waves)
     assert scores.shape == (5,)
     assert scores.dtype == np.float32
-    assert np.array_equal(scores, Calibration(0.5, -1.0).probability(detector.logits(waves)))
+    logits = detector.logits(waves)
+    assert logits.shape == (5, 1)
+    expected = bundle.manifest.calibration.probability(logits[:, 0], is_telephone(waves))
+    assert np.array_equal(scores, expected)
     assert ((scores > 0) & (scores < 1)).all()
 
 

@@ -13,10 +13,12 @@ from fac_stream.errors import FacError
 from training.export import export_onnx, trial_signals
 
 
-@pytest.fixture(scope="module", params=["default", "predecessor"])
+@pytest.fixture(scope="module", params=["default", "predecessor", "both"])
 def exported(request, tmp_path_factory, network):
-    """A bundle of the ramp network with its ONNX graph."""
+    """A bundle of the ramp network with its ONNX graph; ``both`` has a second output, the first reversed."""
     folder = tmp_path_factory.mktemp("export") / request.param
+    if request.param == "both":
+        return export_onnx(two_outputs(folder, network))
     Bundle.save(
         folder,
         name=request.param,
@@ -27,6 +29,23 @@ def exported(request, tmp_path_factory, network):
         tensors=weights_of(network),
     )
     return export_onnx(folder)
+
+
+def two_outputs(folder, network):
+    """A bundle whose speech logit is the negative of its synthetic one."""
+    weights = weights_of(network)
+    for name in ("head.4.weight", "head.4.bias"):
+        weights[name] = np.concatenate([weights[name], -weights[name]])
+    return Bundle.save(
+        folder,
+        name="both",
+        version="1",
+        front_end=FrontEndConfig(),
+        network=NetworkConfig(settings={"outputs": 2}),
+        outputs=("synthetic", "speech"),
+        calibration=Calibration(),
+        tensors=weights,
+    ).path
 
 
 def session_of(bundle):
@@ -40,8 +59,8 @@ def session_of(bundle):
 def test_graph_gives_torchs_logits(exported, waves, windows):
     """Batches of any size, silence among them, differ from torch by no more than 1e-4."""
     batch = np.resize(waves, (windows, 32_000))
-    logits = session_of(exported).run(["logit"], {"wave": batch})[0]
-    assert logits.shape == (windows,)
+    logits = session_of(exported).run(["logits"], {"wave": batch})[0]
+    assert logits.shape == (windows, len(exported.manifest.outputs))
     assert np.abs(logits - Detector.load(exported).logits(batch)).max() < 1e-4
 
 

@@ -25,7 +25,7 @@ def session_of(bundle):
 
 def test_shipped_graph_gives_torchs_logits(shipped, waves):
     """Whoever scores without torch gets the scores of who trains with it."""
-    logits = session_of(shipped).run(["logit"], {"wave": waves})[0]
+    logits = session_of(shipped).run(["logits"], {"wave": waves})[0]
     assert np.abs(logits - Detector.load(shipped).logits(waves)).max() < 1e-4
 
 
@@ -34,7 +34,7 @@ def test_shipped_graph_gives_torchs_logits_for_speech(shipped, corpus_clips, lab
     """On recorded voices, too, the logits differ by no more than 1e-4."""
     clips = corpus_clips(label, "test", 12, min_s=2.0)
     windows = np.stack([first_window(path) for path in clips])
-    logits = session_of(shipped).run(["logit"], {"wave": windows})[0]
+    logits = session_of(shipped).run(["logits"], {"wave": windows})[0]
     assert np.abs(logits - Detector.load(shipped).logits(windows)).max() < 1e-4
 
 

@@ -6,10 +6,10 @@ import pytest
 
 @pytest.fixture(scope="session")
 def bundle_path(tmp_path_factory) -> Path:
-    """A bundle with weights drawn at random from a fixed seed, its ONNX graph beside them."""
+    """A bundle with weights drawn at random from a fixed seed, its ONNX graph beside them; two outputs."""
     torch = pytest.importorskip("torch")
     from fac_model.bundle import Bundle
-    from fac_model.calibration import Calibration
+    from fac_model.calibration import Affine, Calibration
     from fac_model.config import FrontEndConfig, NetworkConfig
     from fac_model.network import build, weights_of
     from training.export import export_onnx
@@ -17,15 +17,17 @@ def bundle_path(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "random"
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        network = build(NetworkConfig())
+        config = NetworkConfig(settings={"outputs": 2})
+        network = build(config)
     Bundle.save(
         path,
         name="random",
         version="0",
         front_end=FrontEndConfig(),
-        network=NetworkConfig(),
+        network=config,
+        outputs=("synthetic", "speech"),
         # Random weights say nearly the same of everything; the scale spreads their scores over [0, 1].
-        calibration=Calibration(scale=200.0, offset=-3.0),
+        calibration=Calibration(Affine(200.0, 2.0), Affine(200.0, 3.0), Affine(200.0, 1.0)),
         tensors=weights_of(network),
     )
     export_onnx(path)

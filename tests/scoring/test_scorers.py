@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from fac_model.bundle import Bundle
+from fac_model.calibration import Affine, Calibration
+from fac_model.quality import QualityRange, is_telephone, measure
 from fac_stream.config import Model
 from fac_stream.errors import ScorerError
 from fac_stream.scoring.backend import open_scorer
-from fac_stream.scoring.base import checked
+from fac_stream.scoring.base import scores_of
 from fac_stream.scoring.onnx_scorer import SLICE, OnnxScorer
 
 BACKENDS = ["onnx", "torch"]
@@ -24,7 +26,7 @@ def scorer(request, bundle_path):
 
 def test_scores_are_probabilities(scorer, waves):
     """One finite score in [0, 1] a window, and different windows differ."""
-    scores = scorer.score(waves)
+    scores = scorer.score(waves).synthetic
     assert scores.shape == (len(waves),)
     assert scores.dtype == np.float32
     assert np.all((scores >= 0) & (scores <= 1))
@@ -33,21 +35,17 @@ def test_scores_are_probabilities(scorer, waves):
 
 def test_company_changes_nothing(scorer, waves):
     """A window among others has the score it has alone, whatever the size of the batch."""
-    together = scorer.score(waves)
+    together = scorer.score(waves).synthetic
     for size in (1, 3, SLICE, SLICE + 1):
-        parts = [scorer.score(waves[i : i + size]) for i in range(0, len(waves), size)]
+        parts = [scorer.score(waves[i : i + size]).synthetic for i in range(0, len(waves), size)]
         assert np.concatenate(parts) == pytest.approx(together, abs=2e-3)
 
 
 def test_order_changes_nothing(scorer, waves):
     """Scores follow their windows."""
     order = np.random.default_rng(0).permutation(len(waves))
-    assert scorer.score(waves[order]) == pytest.approx(scorer.score(waves)[order], abs=2e-3)
-
-
-def test_no_windows_no_scores(scorer):
-    """An empty batch has an empty answer."""
-    assert scorer.score(np.empty((0, 32_000), np.float32)).shape == (0,)
+    shuffled = scorer.score(waves[order]).synthetic
+    assert shuffled == pytest.approx(scorer.score(waves).synthetic[order], abs=2e-3)
 
 
 def test_the_model_is_named(scorer, bundle_path):
@@ -60,19 +58,43 @@ def test_the_model_is_named(scorer, bundle_path):
 def test_onnx_scores_what_torch_scores(bundle_path, waves):
     """Both backends agree; the calibration of this bundle stretches a logit's difference 200 times."""
     onnx, torch = (open_scorer(Model(bundle=bundle_path, backend=b, device="cpu")) for b in BACKENDS)
-    assert onnx.score(waves) == pytest.approx(torch.score(waves), abs=200 * 1e-4 / 4)
+    found, expected = onnx.score(waves), torch.score(waves)
+    assert found.synthetic == pytest.approx(expected.synthetic, abs=200 * 1e-4 / 4)
+    assert found.speech == pytest.approx(expected.speech, abs=200 * 1e-4 / 4)
+    assert found.quality == expected.quality
 
 
-def test_the_calibration_is_applied(bundle_path, tmp_path, waves):
-    """Another calibration of the same weights moves the scores as it says."""
-    from fac_model.calibration import Calibration
-
+def test_each_window_is_calibrated_by_its_channel(bundle_path, tmp_path, waves):
+    """Another calibration of the same weights moves the scores as it says, by the channel that is measured."""
     shutil.copytree(bundle_path, tmp_path / "copy")
     plain = Bundle.load(tmp_path / "copy").update(calibration=Calibration())
     stretched = Bundle.load(bundle_path)
-    logit = np.log(1 / (1 / OnnxScorer(plain, 1).score(waves).astype(float) - 1))
-    expected = stretched.manifest.calibration.probability(logit)
-    assert OnnxScorer(stretched, 1).score(waves) == pytest.approx(expected, abs=1e-3)
+    logit = np.log(1 / (1 / OnnxScorer(plain, 1).score(waves).synthetic.astype(float) - 1))
+    telephone = is_telephone(waves)
+    assert set(telephone) == {True, False}
+    expected = stretched.manifest.calibration.probability(logit, telephone)
+    assert OnnxScorer(stretched, 1).score(waves).synthetic == pytest.approx(expected, abs=1e-3)
+
+
+def test_speech_is_told_where_it_is_calibrated(bundle_path, tmp_path, waves):
+    """A bundle without a map for the second logit says nothing of speech."""
+    shutil.copytree(bundle_path, tmp_path / "copy")
+    silent = Bundle.load(tmp_path / "copy").update(calibration=Calibration())
+    assert OnnxScorer(silent, 1).score(waves).speech is None
+    speech = OnnxScorer(Bundle.load(bundle_path), 1).score(waves).speech
+    assert speech.shape == (len(waves),)
+    assert ((speech >= 0) & (speech <= 1)).all()
+
+
+def test_what_leaves_the_range_is_told(bundle_path, tmp_path, waves):
+    """Quality is measured for each window and held against the bundle's range, where it states one."""
+    shutil.copytree(bundle_path, tmp_path / "copy")
+    span = QualityRange((-30.0, 0.0), (5_000.0, 8_000.0), (0.0, 0.01), (5.0, 100.0))
+    ranged = Bundle.load(tmp_path / "copy").update(quality=span)
+    found = OnnxScorer(ranged, 1).score(waves).quality
+    assert found == span.flags(measure(waves))
+    assert ["quiet", "narrowband", "noisy"] in found
+    assert OnnxScorer(Bundle.load(bundle_path), 1).score(waves).quality == [[]] * len(waves)
 
 
 def test_auto_takes_onnx_where_there_is_no_gpu(bundle_path, monkeypatch):
@@ -109,6 +131,7 @@ def test_a_bundle_without_graph_says_how_to_make_one(bundle_path, tmp_path):
         version="0",
         front_end=full.manifest.front_end,
         network=full.manifest.network,
+        outputs=full.manifest.outputs,
         calibration=full.manifest.calibration,
         tensors=full.tensors(),
     )
@@ -151,18 +174,19 @@ def test_cuda_that_is_not_there_is_told_in_words(bundle_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "scores", [[0.5], [0.5, 0.5, 0.5], [[0.5], [0.5]], [0.5, np.nan], [-0.1, 0.5], [0.5, 1.1], [np.inf, 0.0]]
+    "logits", [[[0.5]], [[0.5, 1.0]] * 3, [0.5, 0.5], [[0.5]] * 2, [[0.5, np.nan]] * 2, [[np.inf, 0.0]] * 2]
 )
-def test_what_is_no_answer_is_refused(scores):
-    """Missing, surplus, infinite and out-of-range scores never get through."""
+def test_what_is_no_answer_is_refused(bundle_path, waves, logits):
+    """Missing, surplus and infinite logits never get through."""
+    manifest = Bundle.load(bundle_path).manifest
     with pytest.raises(ScorerError):
-        checked(np.array(scores, np.float32), 2)
+        scores_of(manifest, np.array(logits, np.float32), waves[:2])
 
 
 def test_a_model_that_fails_its_trial_is_not_opened(bundle_path, monkeypatch):
     """A scorer that answers NaN is refused when it is opened, not during a call."""
-    monkeypatch.setattr(OnnxScorer, "_run", lambda self, windows: np.full(len(windows), np.nan, np.float32))
-    with pytest.raises(ScorerError, match="no probabilities"):
+    monkeypatch.setattr(OnnxScorer, "_run", lambda self, windows: np.full((len(windows), 2), np.nan))
+    with pytest.raises(ScorerError, match="not finite"):
         open_scorer(Model(bundle=bundle_path, backend="onnx"))
 
 

@@ -126,7 +126,7 @@ def bundle(folder):
         version="1.2",
         front_end=FrontEndConfig(),
         network=NetworkConfig(),
-        calibration=Calibration(1.0, 0.0),
+        calibration=Calibration(),
         tensors={"weight": np.zeros(1, np.float32)},
         metrics={"accuracy": 0.93},
         files={"plots/roc.png": PLOT},
