@@ -47,7 +47,7 @@ class Quality:
     clipped_share: Floats
     """Share of the samples within 2 % of the window's peak: 1e-4 for speech, 0.13 for a pure tone."""
     snr_db: Floats
-    """From the quiet 32 ms frames (10th percentile) to the loud ones (95th): 0 for steady noise, 100 at most."""
+    """From the quiet 32 ms frames (10th percentile) to the loud ones (95th): from 0 to 100."""
     telephone: Flags
     """The band above 4 kHz is empty, but for what a codec adds on the way."""
 

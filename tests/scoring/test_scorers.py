@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fac_model.bundle import Bundle
-from fac_model.calibration import Affine, Calibration
+from fac_model.calibration import Calibration
 from fac_model.quality import QualityRange, is_telephone, measure
 from fac_stream.config import Model
 from fac_stream.errors import ScorerError
@@ -65,7 +65,7 @@ def test_onnx_scores_what_torch_scores(bundle_path, waves):
 
 
 def test_each_window_is_calibrated_by_its_channel(bundle_path, tmp_path, waves):
-    """Another calibration of the same weights moves the scores as it says, by the channel that is measured."""
+    """Another calibration of the same weights moves the scores as it says, by the measured channel."""
     shutil.copytree(bundle_path, tmp_path / "copy")
     plain = Bundle.load(tmp_path / "copy").update(calibration=Calibration())
     stretched = Bundle.load(bundle_path)
