@@ -10,10 +10,7 @@ from training.loss import Loss
 from training.noise import mixed, pink
 from training.rate import Detour, Resample
 from training.room import OFFICE, Room
-from training.rows import by_row, fit
 from training.telephony import OPUS, Coding, Line, SpeechCodec, Telephone
-
-__all__ = ["CONDITIONS", "G711", "by_row", "fit", "resampled", "telephone"]
 
 G711 = Line(Coding("mulaw", 64_000), 0.0, 3_900.0)
 """The telephone condition of evaluation and calibration: µ-law at 8 kHz, no further band limit."""
