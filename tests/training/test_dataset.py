@@ -1,13 +1,15 @@
 """Decoded speech, crops, and the order of an epoch."""
 
+import pickle
+
 import numpy as np
 import pytest
 import soundfile
 
 from fac_stream.errors import AudioError, DecodeError
 from tests.tones import RATE, sound
-from training.dataset import Corpus, crop, draw_order, windows
-from training.manifest import Clip, Label, Split
+from training.dataset import Corpus, Groups, cut, draw_order, draw_pair, draw_start, windows
+from training.manifest import Clip, Label, ManifestError, Split
 from training.pcm import WINDOW, PcmCache, decode, speech_of, to_int16
 
 
@@ -60,6 +62,11 @@ def test_files_that_cannot_be_used_are_named(tmp_path):
     for name, error in (("text", DecodeError), ("short", DecodeError), ("long", AudioError)):
         with pytest.raises(error, match=name):
             decode(tmp_path / f"{name}.wav")
+
+
+def crop(pcm, rng):
+    """A window where the dice put it."""
+    return cut(pcm, draw_start(pcm, rng))
 
 
 @pytest.mark.parametrize("n", [1_600, 31_999, 32_000, 32_001, 80_000])
@@ -122,34 +129,36 @@ CLIPS = [
 ]
 
 
-@pytest.mark.parametrize("sampling", ["plain", "uniform", "paired"])
-def test_an_epoch_has_its_number_of_clips_of_two_classes(sampling):
-    """The same dice give the same order; codec and non-speech never come up."""
-    orders = [draw_order(CLIPS, sampling, 201, np.random.default_rng(seed)) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(orders[0], orders[1])
-    assert not np.array_equal(orders[0], orders[2])
-    assert len(orders[0]) == 201
-    assert {CLIPS[number].label for number in orders[0]} == {Label.REAL, Label.FAKE}
+GROUPS = Groups.of(CLIPS)
+
+
+def pairs(sampling, count):
+    """Humans and fakes side by side."""
+    rng = np.random.default_rng(0)
+    return [draw_pair(GROUPS, sampling, rng) for _ in range(count)]
 
 
 def test_plain_takes_every_clip_before_any_again():
-    """51 clips of both classes, 51 numbers: each once."""
-    assert sorted(draw_order(CLIPS, "plain", 51, np.random.default_rng(0))) == list(range(51))
+    """51 clips of both classes, each once, codec and non-speech never; the dice decide the order."""
+    orders = [draw_order(CLIPS, 51, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert sorted(orders[0]) == list(range(51))
+    np.testing.assert_array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+    assert len(draw_order(CLIPS, 201, np.random.default_rng(0))) == 201
 
 
 def test_uniform_gives_sources_the_same_weight():
     """Three clips of a page come up as often as 27 of a corpus."""
-    order = draw_order(CLIPS, "uniform", 4000, np.random.default_rng(0))
-    humans = [CLIPS[number].source for number in order[::2]]
+    drawn = pairs("uniform", 2000)
+    humans = [CLIPS[human].source for human, _ in drawn]
     assert 0.45 < humans.count("page") / len(humans) < 0.55
-    assert all(CLIPS[number].label == Label.FAKE for number in order[1::2])
+    assert all(CLIPS[fake].label == Label.FAKE for _, fake in drawn)
 
 
 def test_pairs_share_the_page_or_the_original():
     """A page's fake stands beside a human of that page, a copy beside its original."""
-    order = draw_order(CLIPS, "paired", 1000, np.random.default_rng(0))
     kinds = set()
-    for human, fake in order.reshape(-1, 2):
+    for human, fake in pairs("paired", 500):
         assert (CLIPS[human].label, CLIPS[fake].label) == (Label.REAL, Label.FAKE)
         kinds.add(CLIPS[fake].source)
         if CLIPS[fake].original:
@@ -157,6 +166,38 @@ def test_pairs_share_the_page_or_the_original():
         elif CLIPS[fake].source == "page":
             assert CLIPS[human].source == "page"
     assert kinds == {"page", "engine", "other"}
+
+
+def test_what_is_held_out_leaves_no_trace():
+    """A source's humans and fakes go, and fakes made of its humans elsewhere; nobody else does."""
+    ends = np.arange(len(CLIPS)) + 1
+    kept, held = Corpus(CLIPS, PcmCache(np.zeros(len(CLIPS), np.int16), ends - 1, ends)).without(["page"])
+    assert {clip.source for clip in held.clips} == {"page"}
+    assert {clip.source for clip in kept.clips} == {"corpus", "engine", "other"}
+    assert len(kept.clips) == len(CLIPS) - 3 - 10 - 2
+    with pytest.raises(ManifestError, match="nowhere"):
+        kept.without(["nowhere"])
+    kept, _ = Corpus(CLIPS, PcmCache(np.zeros(len(CLIPS), np.int16), ends - 1, ends)).without(["corpus"])
+    assert "engine" not in {clip.source for clip in kept.clips}
+
+
+def test_a_thinned_corpus_keeps_first_and_last(tones):
+    """As many clips as asked for, evenly; a smaller one stays as it is."""
+    corpus = Corpus.open(tones)
+    assert [clip.name for clip in corpus.thinned(2).clips] == [corpus.clips[0].name, corpus.clips[-1].name]
+    assert corpus.thinned(1000) is corpus
+
+
+def test_a_cache_travels_by_its_name(tones):
+    """Sent to another process it takes a few bytes a clip, and holds the same samples there."""
+    cache = Corpus.open(tones).pcm.subset([3, 1])
+    sent = pickle.dumps(cache)
+    assert len(sent) < 2000
+    arrived = pickle.loads(sent)
+    for number in range(2):
+        np.testing.assert_array_equal(arrived[number], cache[number])
+    with pytest.raises(TypeError, match="on disk"):
+        pickle.dumps(PcmCache(np.zeros(4, np.int16), np.arange(4), np.arange(4) + 1))
 
 
 def test_the_cache_refuses_nothing_silently(tmp_path):
