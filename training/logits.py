@@ -1,82 +1,143 @@
 """What a network says about every window of every clip, under a stated channel condition."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from fac_model.bundle import ONNX, Bundle
+from fac_model.calibration import Calibration
 from fac_model.detector import Detector
+from fac_model.quality import is_telephone
 from fac_stream.audio.frames import Samples
-from training.channel import resampled, telephone
+from fac_stream.audio.speech import SpeechGate
+from training.channel import CONDITIONS
 from training.dataset import Corpus, windows
 from training.export import graph_logits
 from training.manifest import Clip, Label
+from training.metrics import Floats, Labels
+from training.pcm import Pcm, active_frames
 
-Condition = Literal["wideband", "resampled", "g711"]
-"""At 16 kHz as it is; from 48 kHz, as sound cards, browsers and most files are; over a telephone line."""
-
-CONDITIONS: tuple[Condition, ...] = ("wideband", "resampled", "g711")
 BATCH = 64
 
-_CHANNELS: dict[Condition, Callable[[Samples], Samples]] = {"resampled": resampled, "g711": telephone}
+Score = Callable[[Samples], Samples]
+"""Float32 ``[B, samples]`` to numbers ``[B, ...]``."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Clips and what the bundle said about them in one condition."""
+    """Clips and what a bundle said about them in one condition; a list holds a row a clip, ``[windows]``."""
 
     clips: list[Clip]
     windows: list[Samples]
-    """Log-likelihood ratios of each clip's windows."""
+    """Log-likelihood ratios, synthetic over human."""
+    llrs: Floats
+    """A clip's, ``[clips]``, as the daemon would score a call of these windows."""
+    speech_s: list[Samples]
+    """Seconds of speech that the daemon's gate found."""
+    own_speech: list[Samples] | None = None
+    """Log-likelihood ratios, speech over none, of the network's second output where it has one."""
 
     @property
-    def labels(self) -> npt.NDArray[np.bool_]:
+    def labels(self) -> Labels:
         """True for synthetic, ``[clips]``."""
         return np.array([clip.label == Label.FAKE for clip in self.clips])
 
     @property
-    def llrs(self) -> Samples:
-        """A clip's mean, ``[clips]``."""
-        return np.array([row.mean() for row in self.windows])
+    def makers(self) -> list[str]:
+        """Whose clip it is: source and, for a synthetic one, generator; a bootstrap draws these whole."""
+        return [f"{clip.source} {clip.generator}".strip() for clip in self.clips]
 
 
-def scorer_of(bundle: Bundle) -> Callable[[Samples], Samples]:
+def scorer_of(bundle: Bundle) -> Score:
     """What is shipped: the bundle's ONNX graph on CPU, or torch where there is a GPU or no graph.
 
-    Float32 ``[B, 32000]`` to logits ``[B]``.
+    Float32 ``[B, 32000]`` to logits ``[B, outputs]``: synthetic, and speech where the network has it.
     """
     if ONNX not in bundle.manifest.files or torch.cuda.is_available():
         return Detector.load(bundle, "cuda" if torch.cuda.is_available() else "cpu").logits
     return graph_logits(bundle.read(ONNX), torch.get_num_threads())
 
 
+def judge_of(bundle: Bundle, gate: SpeechGate) -> Score:
+    """The bundle with its calibration, beside the daemon's speech gate.
+
+    Float32 ``[B, 32000]`` to ``[B, 2]``, or ``[B, 3]`` where the network tells speech: LLR of synthetic,
+    seconds of speech after the gate, LLR of speech after the network.
+    """
+    score, calibration = scorer_of(bundle), bundle.manifest.calibration
+
+    def judge(waves: Samples) -> Samples:
+        logits = score(waves)
+        columns = [calibration.llr(logits[:, 0], is_telephone(waves)), gate.speech_s(waves)]
+        if calibration.speech is not None:
+            columns.append(calibration.speech.llr(logits[:, 1]))
+        return np.column_stack(columns).astype(np.float32)
+
+    return judge
+
+
+def scored(clips: list[Clip], judged: Sequence[Samples], calibration: Calibration) -> Scored:
+    """What ``judge_of`` gave for the windows of each clip, ``[windows, 2 or 3]`` each."""
+    has_speech = bool(judged) and judged[0].shape[1] > 2
+    return Scored(
+        clips,
+        [rows[:, 0] for rows in judged],
+        np.array([clip_llr(calibration, rows[:, 0]) for rows in judged]),
+        [rows[:, 1] for rows in judged],
+        [rows[:, 2] for rows in judged] if has_speech else None,
+    )
+
+
+def clip_llr(calibration: Calibration, llrs: Samples) -> float:
+    """A clip's log-likelihood ratio from its windows' ``[n]``, as of a call."""
+    return calibration.call_llr(llrs)
+
+
 def clip_logits(
-    score: Callable[[Samples], Samples], corpus: Corpus, condition: Condition, windows_per_clip: int
+    score: Score,
+    corpus: Corpus,
+    condition: str,
+    windows_per_clip: int,
+    *,
+    cut: Callable[[Pcm, int], Samples] = windows,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> list[Samples]:
-    """Logits of the windows of each clip, one float32 ``[1..windows_per_clip]`` a clip.
+    """What a scorer says of the windows of each clip: a float32 ``[1..windows_per_clip, ...]`` a clip.
 
     Args:
-        score: float32 ``[B, 32000]`` to logits ``[B]``.
+        score: float32 ``[B, 32000]`` to numbers ``[B]`` or ``[B, outputs]``.
         corpus: whose clips.
-        condition: the channel between the clip and the network.
+        condition: the channel between the clip and the network, a key of ``training.channel.CONDITIONS``.
         windows_per_clip: the most that a clip gives, evenly spaced.
+        cut: a clip and that limit to windows ``[n, samples]``.
+        tell: called with the number of clips that were begun, batch by batch.
     """
-    found: list[list[float]] = [[] for _ in corpus.clips]
-    each = _windows(corpus, windows_per_clip)
+    found: list[list[Samples]] = [[] for _ in corpus.clips]
+    each = _windows(corpus, windows_per_clip, cut)
     while batch := list(islice(each, BATCH)):
-        waves = np.stack([window for _, window in batch])
-        logits = score(_CHANNELS[condition](waves) if condition in _CHANNELS else waves)
-        for (number, _), logit in zip(batch, logits, strict=True):
-            found[number].append(float(logit))
-    return [np.asarray(logits, np.float32) for logits in found]
+        rows = score(CONDITIONS[condition](np.stack([window for _, window in batch])))
+        for (number, _), row in zip(batch, rows, strict=True):
+            found[number].append(row)
+        tell(batch[-1][0] + 1)
+    return [np.asarray(rows, np.float32) for rows in found]
 
 
-def _windows(corpus: Corpus, limit: int) -> Iterator[tuple[int, Samples]]:
+def _windows(corpus: Corpus, limit: int, cut: Callable[[Pcm, int], Samples]) -> Iterator[tuple[int, Samples]]:
     for number in range(len(corpus.clips)):
-        for window in windows(corpus.pcm[number], limit):
+        for window in cut(corpus.pcm[number], limit):
             yield number, window
+
+
+def most_speech(corpus: Corpus, windows_per_clip: int) -> list[int]:
+    """Which of a clip's windows holds the most speech, by its energy before any channel: ``[clips]``."""
+    return [
+        int(
+            np.argmax(
+                [active_frames(window).sum() for window in windows(corpus.pcm[number], windows_per_clip)]
+            )
+        )
+        for number in range(len(corpus.clips))
+    ]

@@ -1,176 +1,148 @@
-"""An evaluation for people: a table on the terminal, ``report.md``, ``report.html`` and its plots."""
+"""An evaluation for people: tables on the terminal, and one page with pictures that needs no other file."""
 
+import base64
 import html
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
+from training.canvas import name_of
+from training.sections import SECTIONS, WORDS
+from training.sheets import WORST_ON_TERMINAL, Sheet, plain, rate, sheets
+
 Figures = dict[str, Any]
-Rows = list[list[str]]
+Pictures = Mapping[str, bytes]
+"""PNGs by name."""
 
-CONDITIONS = {"wideband": "16 kHz", "resampled": "48 kHz", "g711": "G.711"}
-NAMES = {
-    "eer": "EER",
-    "auc": "AUC",
-    "f1": "F1",
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
+STYLE = Path(__file__).with_name("report.css")
+FOLDED = {"clip", "window", "by_generator", "by_language", "false_alarms", "worst_cells"}
+"""Tables that are opened by a click."""
+ON_TERMINAL = ("aims", "clip_over_sources", "alerts", "by_kind", "by_era", "worst_cells", "peers")
+TERMINAL_COLUMNS = {
+    "clip_over_sources": ("", "EER", "Cllr", "min Cllr", "actDCF", "minDCF"),
+    "by_kind": ("kind", "clips", "AUC", "EER", "missed, p > 0.5"),
+    "by_era": ("era", "clips", "AUC", "EER", "missed, p > 0.5"),
+    "peers": ("", "EER", "AUC", "false alarms", "missed", "worst source", "min Cllr"),
 }
-LEVELS = {
-    "clip_over_sources": "whole clip",
-    "window": "2-s window",
-    "clip": "whole clip, interval over clips",
-}
-PLOTS = ("roc", "score_distribution", "confusion_matrix", "precision_recall", "training_history")
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .25rem .75rem; border-bottom: 1px solid #8884; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; background: white; border-radius: .5rem; margin: .5rem 0; }
-"""
+"""Of the wider tables, what a terminal shows."""
 
 
-def write(out: Path, figures: Figures, pictures: dict[str, bytes]) -> None:
-    """Write report and plots into a folder, which is made if need be."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name, png in pictures.items():
-        (out / f"{name}.png").write_bytes(png)
-    shown = [name for name in PLOTS if name in pictures]
-    (out / "report.md").write_text(_markdown(figures, shown), encoding="utf-8")
-    (out / "report.html").write_text(_html(figures, shown), encoding="utf-8")
-
-
-def table(figures: Figures) -> Table:
-    """The main figures for a terminal of 80 columns: percent, AUC from 0 to 1.
-
-    The 95 % intervals are over sources: whole generators and human sources are drawn.
-    """
-    shown = Table(title=_title(figures), box=box.SIMPLE, padding=(0, 1, 0, 0))
-    shown.add_column("")
-    columns = [("clip_over_sources", condition) for condition in CONDITIONS] + [("window", "wideband")]
-    for level, condition in columns:
-        shown.add_column(f"{LEVELS[level]},\n{CONDITIONS[condition]}", justify="right")
-    for name, words in NAMES.items():
-        rows = [figures["conditions"][condition][level][name] for level, condition in columns]
-        shown.add_row(words, *(_interval(name, row).replace(" %", "") for row in rows))
-    return shown
-
-
-def _title(figures: Figures) -> str:
+def title(figures: Figures) -> str:
+    """One line about what was measured on what."""
     clips = figures["clips"]
     return (
-        f"{figures['model']} on {figures['split']}: {clips['real']} human and {clips['fake']} synthetic clips"
+        f"{figures['model']} on {figures['split']}: {clips['real']} human clips of {figures['sources']}"
+        f" sources, {clips['fake']} synthetic of {figures['generators']} generators"
     )
 
 
-def _tables(figures: Figures) -> Iterator[tuple[str, Rows]]:
-    """Heading and rows, the first row being the head."""
-    yield (
-        "Figures at threshold 0.5, with 95 % intervals over sources (generators and human sources are drawn)",
-        _main(figures),
-    )
-    wideband, g711 = (figures["conditions"][name] for name in ("wideband", "g711"))
-    for key, heading in (("by_kind", "By kind"), ("by_era", "By era"), ("by_generator", "By generator")):
-        other = {row["name"]: row for row in g711[key]}
-        head = ["synthetic clips", "clips", "AUC", "EER", "missed", "AUC G.711", "EER G.711", "missed G.711"]
-        yield (
-            f"{heading}, against all human clips",
-            [
-                head,
-                *(
-                    [row["name"], str(row["clips"]), *_three(row), *_three(other[row["name"]])]
-                    for row in wideband[key]
-                ),
-            ],
-        )
-    rates = {row["name"]: row["rate"] for row in g711["false_alarms"]}
-    yield (
-        "False alarms by human source",
-        [
-            ["human clips", "clips", "called synthetic", "over G.711"],
-            *(
-                [row["name"], str(row["clips"]), f"{row['rate']:.1%}", f"{rates[row['name']]:.1%}"]
-                for row in wideband["false_alarms"]
-            ),
-        ],
-    )
-    aside = {row["name"]: row["called_synthetic"] for row in g711["aside"]}
-    yield (
-        "Neither class; in service the speech gate keeps most non-speech away",
-        [
-            ["clips of", "clips", "called synthetic", "over G.711"],
-            *(
-                [
-                    row["name"],
-                    str(row["clips"]),
-                    f"{row['called_synthetic']:.1%}",
-                    f"{aside[row['name']]:.1%}",
-                ]
-                for row in wideband["aside"]
-            ),
-        ],
-    )
+def write(out: Path, figures: Figures, light: Pictures, dark: Pictures) -> None:
+    """Write ``metrics.json``, ``report.html`` and the light pictures into a folder, made if need be."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, png in light.items():
+        (out / f"{name}.png").write_bytes(png)
+    (out / "metrics.json").write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "report.html").write_text(page(figures, light, dark), encoding="utf-8")
 
 
-def _main(figures: Figures) -> Rows:
-    rows = [["", *NAMES.values()]]
-    for level, level_name in LEVELS.items():
-        for condition, condition_name in CONDITIONS.items():
-            row = figures["conditions"][condition][level]
-            rows.append([f"{level_name}, {condition_name}", *(_interval(name, row[name]) for name in NAMES)])
-    return rows
+def show(figures: Figures, console: Console) -> None:
+    """Print the tables that fit a terminal, the aims first."""
+    made = sheets(figures)
+    console.print(title(figures), style="bold")
+    for key in ON_TERMINAL:
+        if key in made:
+            console.print(_terminal(made[key]))
 
 
-def _interval(name: str, row: dict[str, float]) -> str:
-    if name == "auc":
-        return f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
-    return f"{100 * row['value']:.1f} % ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+def _terminal(sheet: Sheet) -> Table:
+    kept = TERMINAL_COLUMNS.get(sheet.key, tuple(sheet.head))
+    table = Table(title=sheet.heading, caption=sheet.note or None, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.title_justify = table.caption_justify = "left"
+    places = [number for number, name in enumerate(sheet.head) if name in kept]
+    for number in places:
+        table.add_column(sheet.head[number], justify="left" if number == 0 else "right")
+    rows = sheet.rows[:WORST_ON_TERMINAL] if sheet.key == "worst_cells" else sheet.rows
+    for row in rows:
+        table.add_row(*(row[number] for number in places))
+    return table
 
 
-def _three(row: Figures) -> list[str]:
-    return [f"{row['auc']:.3f}", f"{row['eer']:.1%}", f"{row['missed']:.1%}"]
-
-
-def _markdown(figures: Figures, plots: list[str]) -> str:
-    lines = [f"# {_title(figures)}", ""]
-    for heading, (head, *rows) in _tables(figures):
-        lines += [
-            f"## {heading}",
-            "",
-            _row(head),
-            "|---" + "|---:" * (len(head) - 1) + "|",
-            *map(_row, rows),
-            "",
-        ]
-    lines += ["## Plots", "", *(f"![{name.replace('_', ' ')}]({name}.png)" for name in plots), ""]
-    return "\n".join(lines)
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _html(figures: Figures, plots: list[str]) -> str:
-    title = html.escape(_title(figures))
-    parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+def page(figures: Figures, light: Pictures, dark: Pictures) -> str:
+    """The report as one HTML file."""
+    made = sheets(figures)
+    shown = [
+        section
+        for section in SECTIONS
+        if any(name in light for name in section.pictures) or any(key in made for key in section.tables)
     ]
-    parts.append(f"<h1>{title}</h1>")
-    sections = iter(_tables(figures))
-    parts.append(_section(*next(sections)))
-    parts += [f'<img src="{name}.png" alt="{name.replace("_", " ")}">' for name in plots]
-    parts += [_section(heading, rows) for heading, rows in sections]
-    return "\n".join([*parts, "</html>"]) + "\n"
+    name = html.escape(figures["model"])
+    links = "".join(f'<a href="#{section.anchor}">{section.heading}</a>' for section in shown)
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{name} on {figures['split']}</title>",
+        f"<style>{STYLE.read_text(encoding='utf-8')}</style></head><body>",
+        f'<h1>{name}</h1><p class="soft">{html.escape(title(figures))}.</p>',
+        '<div class="tiles">',
+        *_tiles(figures),
+        "</div>",
+        f"<nav>{links}</nav>",
+        _table(made["aims"]),
+    ]
+    for section in shown:
+        parts += [f'<h2 id="{section.anchor}">{section.heading}</h2>']
+        parts += [f"<p>{section.about}</p>"] if section.about else []
+        drawn = [_picture(picture, light, dark) for picture in section.pictures if picture in light]
+        parts += ['<div class="pair">', *drawn, "</div>"] if len(drawn) > 1 else drawn
+        parts += [_table(made[key]) for key in section.tables if key in made]
+    parts += [
+        "<h2>Words</h2><dl>",
+        *(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in WORDS.items()),
+        "</dl>",
+    ]
+    return "\n".join(parts) + "</body></html>\n"
 
 
-def _section(heading: str, rows: Rows) -> str:
-    head, *body = rows
-    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
-    return f"<h2>{html.escape(heading)}</h2><table><tr>{cells}</tr>{''.join(lines)}</table>"
+def _tiles(figures: Figures) -> Iterator[str]:
+    for row in figures["aims"]:
+        if not any(cell["aim"] is not None for cell in row["conditions"].values()):
+            continue
+        lines = []
+        for condition, cell in row["conditions"].items():
+            if cell["found"] is None:
+                continue
+            value, _, interval = (plain if row["ratio"] else rate)(cell["found"]).rpartition(" (")
+            goal = f"{cell['aim']:g}" if row["ratio"] else f"{100 * cell['aim']:g} %"
+            mark = "met" if cell["met"] else "missed"
+            lines.append(
+                f"<div><span>{name_of(condition)}</span><b class={mark}>{value}</b></div>"
+                f"<div><small>({interval}</small><small>aim {goal}, {mark}</small></div>"
+            )
+        yield f'<div class="tile"><h3>{html.escape(row["name"])}</h3>{"".join(lines)}</div>'
+
+
+def _picture(name: str, light: Pictures, dark: Pictures) -> str:
+    words = name.replace("_", " ")
+    day, night = (f"data:image/png;base64,{base64.b64encode(each[name]).decode()}" for each in (light, dark))
+    return (
+        f'<figure><picture><source srcset="{night}" media="(prefers-color-scheme: dark)">'
+        f'<img src="{day}" alt="{words}" loading="lazy"></picture></figure>'
+    )
+
+
+def _table(sheet: Sheet) -> str:
+    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in sheet.head)
+    lines = [
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in sheet.rows
+    ]
+    body = f'<div class="wide"><table><tr>{cells}</tr>{"".join(lines)}</table></div>'
+    note = f'<p class="note">{html.escape(sheet.note)}</p>' if sheet.note else ""
+    heading = html.escape(sheet.heading)
+    if sheet.key in FOLDED:
+        return f"<details><summary>{heading}</summary>{body}{note}</details>"
+    return f"<h3>{heading}</h3>{body}{note}"
