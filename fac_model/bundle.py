@@ -231,6 +231,19 @@ class Bundle:
         return ONNX in self.manifest.files
 
     @property
+    def eer(self) -> dict[str, float] | None:
+        """Equal error rate of whole wideband clips that it states, ``value`` between ``low`` and ``high``.
+
+        The interval is drawn over sources and generators; None where the bundle does not say.
+        """
+        metrics: Any = self.manifest.metrics
+        try:
+            stated = metrics["conditions"]["wideband"]["clip_over_sources"]["eer"]
+            return {name: float(stated[name]) for name in ("value", "low", "high")}
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
     def plots(self) -> list[str]:
         """Names of the plots without folder and suffix; ``read(f"plots/{name}.png")`` gives one."""
         return sorted(Path(name).stem for name in self.manifest.files if name.startswith("plots/"))

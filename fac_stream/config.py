@@ -141,7 +141,7 @@ class Speech(Section):
 
     min_s: Annotated[float, Field(ge=0.0, le=2.0)] = 0.5
     threshold: Probability = 0.5
-    network_threshold: Probability = 0.5
+    network_threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     min_level_dbfs: Annotated[float, Field(ge=-120.0, le=0.0)] = -60.0
 
 

@@ -103,6 +103,9 @@ class WindowScored(Event):
     """Seconds of speech in this window."""
     level_dbfs: float | None = None
     """RMS level, dB relative to full scale; null for digital silence."""
+    quality: list[str] = Field(default_factory=list)
+    """In what a scored window leaves the range that the bundle was calibrated on, so that its score deserves
+    less trust: ``quiet``, ``narrowband``, ``clipped``, ``noisy``; later versions may know more."""
     decision: Decision
     """The decision on the leg after this window."""
     model: str
@@ -188,6 +191,8 @@ class LegSummary(Frozen):
     """Seconds of speech scored so far."""
     level_dbfs: float | None
     """RMS level of the last window; null for digital silence."""
+    quality: list[str] = Field(default_factory=list)
+    """What at least half of the scored windows were flagged with, see ``window.scored``."""
 
 
 class CallEnded(Event):

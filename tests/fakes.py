@@ -16,6 +16,8 @@ from fac_stream.events import Decision, DecisionChanged, WindowScored
 from fac_stream.scoring.base import Scores
 
 WINDOW = 2 * SAMPLE_RATE
+FAINT = 0.01
+"""Peak below which ``FakeScorer`` calls a window quiet."""
 
 
 def tone(seconds: float, hertz: float = 440.0, amplitude: float = 0.3, rate: int = SAMPLE_RATE) -> Samples:
@@ -39,7 +41,7 @@ def scored_at(score: float, seconds: float = 2.0, rate: int = SAMPLE_RATE) -> Sa
 
 
 class FakeScorer:
-    """Scores a window by its dominant frequency, see ``scored_at``; silence scores 0.
+    """Scores a window by its dominant frequency, see ``scored_at``; silence scores 0, faint ones are quiet.
 
     Args:
         on_score: called with each batch in the scoring thread, before it is scored: block in it, or raise.
@@ -63,7 +65,9 @@ class FakeScorer:
         self.batches.append(batch)
         peaks = np.abs(np.fft.rfft(windows, axis=1)).argmax(axis=1) / 2.0  # Hertz: two seconds
         scores = np.clip((peaks - 500.0) / 2000.0, 0.0, 1.0).astype(np.float32)
-        return Scores(scores, None, [[] for _ in windows])
+        return Scores(
+            scores, None, [["quiet"] if peak < FAINT else [] for peak in np.abs(windows).max(axis=1)]
+        )
 
 
 class FailingScorer(FakeScorer):

@@ -15,6 +15,7 @@ from fac_stream.audio.frames import AudioFormat, Window
 from fac_stream.audio.windows import WindowCutter
 from fac_stream.bus import Bus
 from fac_stream.calls.decision import LegDecision, worst
+from fac_stream.calls.quality import UsualQuality
 from fac_stream.calls.timeline import Timeline
 from fac_stream.config import Config
 from fac_stream.errors import AudioError, ProtocolError, SourceError
@@ -52,6 +53,7 @@ class Leg:
         self._last: float | None = None
         self._peak: float | None = None
         self._level_dbfs: float | None = None
+        self._quality = UsualQuality()
         self._windows = 0
         self._scored = 0
 
@@ -65,6 +67,7 @@ class Leg:
         self._level_dbfs = verdict.level_dbfs
         if verdict.score is not None:
             self._scored += 1
+            self._quality.add(verdict.quality)
             self._last = verdict.score
             self._peak = max(verdict.score, self._peak or 0.0)
         self.timeline.add(
@@ -90,6 +93,7 @@ class Leg:
             scored=self._scored,
             speech_s=self.decision.speech_s,
             level_dbfs=self._level_dbfs,
+            quality=self._quality.flags,
         )
 
 
@@ -233,6 +237,7 @@ class CallRunner:
             smoothed=smoothed,
             speech_s=verdict.speech_s,
             level_dbfs=verdict.level_dbfs,
+            quality=list(verdict.quality),
             decision=decision,
             model=self._model,
             latency_ms=round((time.monotonic() - window.received_at) * 1000, 1) if live else None,

@@ -10,11 +10,13 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from fac_model.calibration import Calibration
 from fac_stream.audio.frames import AudioFormat, Encoding, Frame, Window, default_legs
 from fac_stream.audio.media import open_media
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.audio.windows import WindowCutter
 from fac_stream.calls.decision import LegDecision, worst
+from fac_stream.calls.quality import UsualQuality
 from fac_stream.config import Config, DecisionRule
 from fac_stream.daemon_thread import DaemonThread
 from fac_stream.errors import ScorerError
@@ -40,6 +42,8 @@ class WindowRow:
     score: float | None
     skipped: SkipReason | None
     speech_s: float
+    quality: tuple[str, ...] = ()
+    """In what it leaves the range that the bundle was calibrated on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class LegScore:
     fakeness_score: float | None
     decision: Decision
     speech_s: float
+    quality: list[str]
+    """What at least half of its scored windows were flagged with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class RecordingScore:
     duration_s: float
     speech_s: float
     """Seconds of speech, all legs together."""
+    quality: list[str]
+    """The flags of all legs."""
     legs: list[LegScore]
     windows: list[WindowRow]
 
@@ -123,7 +131,7 @@ def score_recording(
     rows: list[WindowRow] = []
     for windows in recording.blocks():
         rows += _rows(windows, judge.judge(windows).verdicts)
-    return summarise(rows, recording.legs, recording.duration_s, config.decision)
+    return summarise(rows, recording.legs, recording.duration_s, config.decision, scorer.calibration)
 
 
 async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, config: Config) -> RecordingScore:
@@ -143,14 +151,20 @@ async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, confi
     if any(row.skipped is SkipReason.FAILED for row in rows):
         raise ScorerError("the model failed on a part of the recording: try again; the log has the reason")
     # Of a recording of hours that takes a second.
-    return await asyncio.to_thread(summarise, rows, recording.legs, recording.duration_s, config.decision)
+    return await asyncio.to_thread(
+        summarise, rows, recording.legs, recording.duration_s, config.decision, batcher.calibration
+    )
 
 
 def summarise(
-    rows: Sequence[WindowRow], legs: Sequence[str], duration_s: float, rule: DecisionRule
+    rows: Sequence[WindowRow],
+    legs: Sequence[str],
+    duration_s: float,
+    rule: DecisionRule,
+    calibration: Calibration,
 ) -> RecordingScore:
     """What the windows of a recording say together. Pure; ``rows`` are in order of their ends."""
-    summaries = [_leg_score(leg, [row for row in rows if row.leg == leg], rule) for leg in legs]
+    summaries = [_leg_score(leg, [row for row in rows if row.leg == leg], rule, calibration) for leg in legs]
     score = max((s.fakeness_score for s in summaries if s.fakeness_score is not None), default=None)
     prediction: Literal["fake", "real", "unknown"] = "unknown"
     if score is not None:
@@ -162,13 +176,14 @@ def summarise(
         decision=worst([summary.decision for summary in summaries]),
         duration_s=duration_s,
         speech_s=sum(summary.speech_s for summary in summaries),
+        quality=sorted({flag for summary in summaries for flag in summary.quality}),
         legs=summaries,
         windows=list(rows),
     )
 
 
-def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule) -> LegScore:
-    decision = LegDecision(rule)
+def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule, calibration: Calibration) -> LegScore:
+    decision, quality = LegDecision(rule), UsualQuality()
     speech_s = end_s = 0.0
     for row in rows:
         decision.update(row.start_s, row.end_s, row.score, row.speech_s, row.skipped)
@@ -176,22 +191,30 @@ def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule) -> LegSc
         new_s = min(row.end_s - end_s, row.end_s - row.start_s)
         speech_s += row.speech_s * new_s / (row.end_s - row.start_s)
         end_s = row.end_s
-    return LegScore(leg, _mean_score(rows), decision.decision, speech_s)
+        if row.score is not None:
+            quality.add(row.quality)
+    return LegScore(leg, _score(rows, calibration), decision.decision, speech_s, quality.flags)
 
 
-def _mean_score(rows: Sequence[WindowRow]) -> float | None:
-    """The probability at the mean of the windows' log-odds; None where none was scored."""
+def _score(rows: Sequence[WindowRow], calibration: Calibration) -> float | None:
+    """The probability at the log-likelihood ratio of all windows together; None where none was scored."""
     scores = [min(max(row.score, CERTAIN), 1.0 - CERTAIN) for row in rows if row.score is not None]
     if not scores:
         return None
-    mean = sum(math.log(score / (1.0 - score)) for score in scores) / len(scores)
-    return 1.0 / (1.0 + math.exp(-mean))
+    llr = calibration.call_llr(np.array([math.log(score / (1.0 - score)) for score in scores]))
+    return 1.0 / (1.0 + math.exp(-llr))
 
 
 def _rows(windows: Sequence[Window], verdicts: Sequence[WindowVerdict]) -> Iterator[WindowRow]:
     for window, verdict in zip(windows, verdicts, strict=True):
         yield WindowRow(
-            window.leg, window.start_s, window.end_s, verdict.score, verdict.skipped, verdict.speech_s
+            window.leg,
+            window.start_s,
+            window.end_s,
+            verdict.score,
+            verdict.skipped,
+            verdict.speech_s,
+            verdict.quality,
         )
 
 

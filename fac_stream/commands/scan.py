@@ -36,7 +36,8 @@ def scan(
     """Score recordings, one line a file.
 
     A line has the prediction (fake above 0.5, else real) and its score, the more careful decision that a
-    live call would have come to, the seconds of speech of all channels, and the path. --json has more.
+    live call would have come to, the seconds of speech of all channels, and the path; behind it, in what
+    the recording is unlike those that the model was calibrated on. --json has more.
 
     The order is the one given; folders are walked. A file that cannot be read gives a line with its
     error, and exit code 1 at the end.
@@ -88,7 +89,8 @@ def line(result: dict[str, Any], encoding: str) -> str:
     else:
         score = "-   " if result["fakeness_score"] is None else f"{result['fakeness_score']:.2f}"
         speech = f"{result['speech_s']:.1f} s"
-        text = f"{result['prediction']:<7}  {score}  {result['decision']:<10}  {speech:>8}  {path}"
+        flags = f"  ({', '.join(result['quality'])})" if result["quality"] else ""
+        text = f"{result['prediction']:<7}  {score}  {result['decision']:<10}  {speech:>8}  {path}{flags}"
     plain = "".join("?" if _hidden(character) else character for character in text)
     return plain.encode(encoding, "replace").decode(encoding)
 

@@ -112,6 +112,7 @@ class Batcher:
         batching: Batching,
         on_batch: Callable[[BatchStats], None] | None = None,
     ) -> None:
+        self.calibration = scorer.calibration
         self._judge = Judge(scorer, gate, speech)
         self._batching = batching
         self._on_batch = on_batch

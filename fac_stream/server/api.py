@@ -33,12 +33,13 @@ async def model_status(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     scorer, bundle = services.scorer, services.bundle
     if scorer is None or bundle is None:
-        fields = ("device", "accuracy", "version", "model")
+        fields = ("device", "accuracy", "eer", "version", "model")
         return web.json_response({"loaded": False, **dict.fromkeys(fields), "plots": []}, status=503)
     body = {
         "loaded": True,
         "device": scorer.device,
         "accuracy": bundle.manifest.metrics.get("accuracy"),
+        "eer": bundle.eer,
         "version": bundle.manifest.version,
         "model": scorer.model,
         "plots": bundle.plots,

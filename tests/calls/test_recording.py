@@ -4,12 +4,14 @@ import json
 import math
 import wave
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fac_model.calibration import Calibration
 from fac_stream.calls.recording import (
     BLOCK,
     Recording,
@@ -25,6 +27,7 @@ from fac_stream.scoring.batcher import Batcher
 from tests.fakes import BlockedScorer, FailingScorer, FakeGate, FakeScorer, scored_at
 
 CONFIG = Config.model_validate({"batching": {"max_wait_ms": 0}})
+RULES = (DecisionRule(), FakeScorer.calibration)
 
 
 def wav(*channels, rate=16_000):
@@ -76,7 +79,12 @@ def rows(scores, leg="mixed", hop_s=0.5):
 )
 def test_a_summary_says_one_thing(left, right):
     """Score, prediction and confidence agree, and lie within what the windows said."""
-    result = summarise(rows(left, "caller") + rows(right, "agent"), ("caller", "agent"), 60.0, DecisionRule())
+    result = summarise(
+        rows(left, "caller") + rows(right, "agent"),
+        ("caller", "agent"),
+        60.0,
+        *RULES,
+    )
     scores = [value for value in left + right if value is not None]
     if not scores:
         assert (result.fakeness_score, result.confidence, result.prediction) == (None, None, "unknown")
@@ -93,23 +101,53 @@ def test_a_summary_says_one_thing(left, right):
 
 def test_the_score_is_the_mean_of_log_odds():
     """Windows are averaged as log-odds, and a certain one cannot outvote all others."""
-    result = summarise(rows([0.2, 0.8, 0.9]), ("mixed",), 3.0, DecisionRule())
+    result = summarise(rows([0.2, 0.8, 0.9]), ("mixed",), 3.0, *RULES)
     odds = sum(math.log(p / (1 - p)) for p in (0.2, 0.8, 0.9)) / 3
     assert result.fakeness_score == pytest.approx(1 / (1 + math.exp(-odds)))
-    assert summarise(rows([1.0] + [0.05] * 9), ("mixed",), 6.5, DecisionRule()).prediction == "real"
+    assert (
+        summarise(
+            rows([1.0] + [0.05] * 9), ("mixed",), 6.5, DecisionRule(), FakeScorer.calibration
+        ).prediction
+        == "real"
+    )
+
+
+def test_short_recordings_are_less_sure():
+    """The mean is shrunk by the bundle's prior: two windows by half of two, many nearly not at all."""
+    shrunk = Calibration(prior_windows=2.0)
+    for count, share in ((2, 0.5), (38, 0.95)):
+        result = summarise(rows([0.9] * count), ("mixed",), 20.0, DecisionRule(), shrunk)
+        odds = math.log(result.fakeness_score / (1 - result.fakeness_score))
+        assert odds == pytest.approx(share * math.log(9))
+
+
+def test_what_half_of_the_windows_are_flagged_with_is_told():
+    """A flag of one window is its own; one of most is the leg's, and the recording's; silence has no say."""
+    flags = [("noisy",), ("noisy", "quiet"), (), ("noisy",)]
+    timeline = [replace(row, quality=own) for row, own in zip(rows([0.5] * 4), flags, strict=True)]
+    result = summarise(timeline + rows([None] * 9), ("mixed", "other"), 9.0, *RULES)
+    assert [leg.quality for leg in result.legs] == [["noisy"], []]
+    assert result.quality == ["noisy"]
+
+
+def test_quality_comes_with_the_score():
+    """What the scorer flags stands in the timeline and in the summary."""
+    faint, usual = (score(wav(gain * scored_at(0.5, 4.0))) for gain in (0.02, 1.0))
+    assert (faint.quality, faint.windows[0].quality) == (["quiet"], ("quiet",))
+    assert (usual.quality, usual.windows[0].quality) == ([], ())
 
 
 def test_windows_without_speech_change_nothing():
     """Pauses are no evidence for either side."""
-    plain = summarise(rows([0.8] * 6), ("mixed",), 4.5, DecisionRule())
-    paused = summarise(rows([0.8, None] * 6), ("mixed",), 7.5, DecisionRule())
+    plain = summarise(rows([0.8] * 6), ("mixed",), 4.5, *RULES)
+    paused = summarise(rows([0.8, None] * 6), ("mixed",), 7.5, *RULES)
     assert plain.fakeness_score == pytest.approx(paused.fakeness_score)
 
 
 def test_the_worst_leg_counts():
     """One synthetic voice makes the recording synthetic, whichever leg it is on."""
     result = summarise(
-        rows([0.99] * 20, "caller") + rows([0.01] * 20, "agent"), ("caller", "agent"), 11.5, DecisionRule()
+        rows([0.99] * 20, "caller") + rows([0.01] * 20, "agent"), ("caller", "agent"), 11.5, *RULES
     )
     assert [leg.decision for leg in result.legs] == [Decision.SYNTHETIC, Decision.HUMAN]
     assert result.decision is Decision.SYNTHETIC
@@ -119,7 +157,7 @@ def test_the_worst_leg_counts():
 
 def test_speech_is_counted_once():
     """Overlapping windows do not multiply the seconds of speech."""
-    assert summarise(rows([0.5] * 17), ("mixed",), 10.0, DecisionRule()).speech_s == pytest.approx(10.0)
+    assert summarise(rows([0.5] * 17), ("mixed",), 10.0, *RULES).speech_s == pytest.approx(10.0)
 
 
 def test_the_whole_file_is_scored():

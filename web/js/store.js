@@ -21,7 +21,7 @@ const SEVERITY = ["unknown", "human", "suspicious", "synthetic"];
 export const worse = (a, b) => (SEVERITY.indexOf(a) >= SEVERITY.indexOf(b) ? a : b);
 
 const nothing = { decision: "unknown", worst_decision: "unknown", smoothed: null, last_score: null, peak_score: null };
-const newLeg = (leg) => ({ ...nothing, leg, windows: 0, speech_s: 0, level_dbfs: null, latency_ms: null });
+const newLeg = (leg) => ({ ...nothing, leg, windows: 0, speech_s: 0, level_dbfs: null, latency_ms: null, quality: [] });
 
 export function legOf(call, name) {
   if (!call.legs.has(name)) call.legs.set(name, { ...newLeg(name), track: new Track() });
@@ -99,6 +99,7 @@ const REDUCERS = {
     leg.worst_decision = worse(leg.worst_decision, decision);
     if (score !== null) {
       leg.peak_score = Math.max(leg.peak_score ?? 0, score);
+      leg.quality = event.quality ?? [];
       leg.speech_s += addedSpeech(event, store.model.hop_s);
     }
     leg.track.push(event);

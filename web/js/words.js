@@ -10,6 +10,8 @@ const SKIPPED = {
 };
 const DECIDED = { unknown: "Listening…", human: "Human", suspicious: "Suspicious", synthetic: "Synthetic" };
 
+const QUALITY = { quiet: "very quiet", narrowband: "muffled", clipped: "distorted", noisy: "noisy" };
+
 export const SOURCES = { microphone: "microphone", file: "recording", websocket: "WebSocket" };
 export const ENDED = {
   completed: "completed",
@@ -26,6 +28,9 @@ export const decisionWord = (decision, skipped) => (decision === "unknown" && SK
 
 /** The decision where nobody listens any more. */
 export const finalWord = (decision) => (decision === "unknown" ? "No decision" : DECIDED[decision]);
+
+/** In what the sound is unlike what the model was calibrated on; flags of a newer daemon stand for themselves. */
+export const qualityWords = (flags) => (flags ?? []).map((flag) => QUALITY[flag] ?? flag);
 
 /** Fill a badge: colour, icon and word. A tone is a decision; CSS knows its colour. */
 export function showBadge(node, tone, word) {

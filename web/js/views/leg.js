@@ -3,10 +3,11 @@
 import { Chart } from "../chart.js";
 import { clock, el, number, percent, stamp, throttle } from "../dom.js";
 import { redraw } from "../frame.js";
-import { decisionWord, fillMeter, finalWord, showBadge, speakMeter } from "../words.js";
+import { decisionWord, fillMeter, finalWord, qualityWords, showBadge, speakMeter } from "../words.js";
 import { showTable } from "./table.js";
 
 const LIVE_SPAN_S = 120;
+const LESS_SURE = "Unlike what the model was calibrated on: its score is less sure";
 
 export class LegView {
   constructor(store, call, leg) {
@@ -53,7 +54,8 @@ export class LegView {
     facts.push(`${number(leg.speech_s)} s of speech`);
     if (!over) facts.push(leg.level_dbfs === null ? "silent" : `${number(leg.level_dbfs)} dBFS`);
     if (!over && leg.latency_ms !== null) facts.push(`scored in ${number(leg.latency_ms)} ms`);
-    refs.facts.replaceChildren(...facts.filter(Boolean).map((fact) => el("span", {}, fact)));
+    const chips = qualityWords(leg.quality).map((word) => el("span", { className: "count", title: LESS_SURE }, word));
+    refs.facts.replaceChildren(...facts.filter(Boolean).map((fact) => el("span", {}, fact)), ...chips);
   };
 
   /** For who listens rather than looks: once a second at most. */

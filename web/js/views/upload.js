@@ -4,7 +4,7 @@ import { address, authorisation, getModel, refusal } from "../api.js";
 import { Chart } from "../chart.js";
 import { $, clock, el, number, pairs, percent, stamp } from "../dom.js";
 import { Track } from "../track.js";
-import { finalWord, showBadge, speakMeter } from "../words.js";
+import { finalWord, qualityWords, showBadge, speakMeter } from "../words.js";
 import { showTable } from "./table.js";
 
 const PREDICTIONS = { fake: ["synthetic", "Fake"], real: ["human", "Real"], unknown: ["unknown", "No speech"] };
@@ -134,6 +134,7 @@ function fill(refs, name, answer) {
     ["Confidence", percent(confidence)],
     ["Decision", decision && finalWord(decision)],
     ["Speech", `${number(speech_s, 1)} s of ${clock(duration_s)}`],
+    ["Less sure, as it is", qualityWords(answer.quality).join(", ")],
   ];
   refs.facts.append(...pairs(facts));
 }
