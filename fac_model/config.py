@@ -33,7 +33,10 @@ class FrontEndConfig(BaseModel):
     """Samples on each side."""
     padding_mode: Literal["reflect", "constant"] = "reflect"
     """Reflection keeps the level at the edges; zeros would put a step, and so a click, into every window."""
-    n_mels: Annotated[int, Field(ge=8, le=256)] = 128
+    scale: Literal["mel", "linear", "log"] = "mel"
+    """How the bands are spaced; see ``fac_model.front_end.band_edges``."""
+    bands: Annotated[int, Field(ge=8, le=256)] = 128
+    """Rows of the image."""
     f_min: Annotated[float, Field(ge=0.0, lt=8_000.0)] = 20.0
     """Hertz; above the two bins into which the Hann window spreads a DC offset."""
     f_max: Annotated[float, Field(gt=0.0, le=8_000.0)] = 8_000.0

@@ -1,4 +1,4 @@
-"""From waveform to log-mel image: the one definition that training, serving and export share."""
+"""From waveform to log-spectrogram: the one definition that training, serving and export share."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fac_model.config import FrontEndConfig
 
 _QUIETEST = 1e-20
-"""Mel power of digital silence; far under one bit of 16-bit audio, far above float32's smallest."""
+"""Power of a band in digital silence; far under one bit of 16-bit audio, far above float32's smallest."""
 _LEAST_DEVIATION_DB = 1.0
 """A flatter image than this holds nothing; dividing by less would only amplify rounding."""
 
@@ -30,11 +30,11 @@ class LogMel(nn.Module):
         super().__init__()
         self.config = config or FrontEndConfig()
         self.spectrum = PowerSpectrum(self.config)
-        filters = torch.from_numpy(mel_filters(self.config))
-        self.register_buffer("mel", filters[self.spectrum.bins], persistent=False)
+        triangles = torch.from_numpy(filters(self.config))
+        self.register_buffer("mel", triangles[self.spectrum.bins], persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """float32 ``[B, window_samples]`` to ``[B, 1, n_mels, frames]``.
+        """float32 ``[B, window_samples]`` to ``[B, 1, bands, frames]``.
 
         Raises:
             ValueError: the windows have another length.
@@ -43,7 +43,7 @@ class LogMel(nn.Module):
             raise ValueError(f"windows must be [B, {self.config.window_samples}], not {list(wave.shape)}")
         # Half precision would drown everything 60 dB below the loudest bin.
         with torch.autocast(wave.device.type, enabled=False):
-            power = self.spectrum(wave) @ self.mel  # [B, frames, n_mels]
+            power = self.spectrum(wave) @ self.mel  # [B, frames, bands]
             loudest = power.amax(dim=(1, 2), keepdim=True).clamp(min=_QUIETEST)
             floor = 10.0 ** (-self.config.top_db / 10.0)
             decibels = 10.0 * torch.log10((power / loudest).clamp(min=floor)) + self.config.top_db
@@ -124,7 +124,7 @@ class PowerSpectrum(nn.Module):
 
 
 def _mean(image: Tensor) -> Tensor:
-    """Mean of ``[B, frames, n_mels]`` over both, ``[B, 1, 1]``.
+    """Mean of ``[B, frames, bands]`` over both, ``[B, 1, 1]``.
 
     In two steps, because ONNX Runtime adds up 25,600 values one by one: the rounding then shifts every logit.
     """
@@ -150,15 +150,10 @@ def _folded_basis(
     return np.stack([np.cos(angle), np.sin(angle)]) * once
 
 
-def mel_filters(config: FrontEndConfig) -> npt.NDArray[np.float32]:
-    """Triangles of unit area, evenly spaced on Slaney's mel scale: ``[n_fft / 2 + 1, n_mels]``.
-
-    Slaney's scale (Auditory Toolbox, 1998) is linear below 1 kHz; HTK's puts its lowest filters 14 Hz apart,
-    closer than the 15.6 Hz between the bins of a 1024-point transform, and leaves some of 128 empty.
-    """
+def filters(config: FrontEndConfig) -> npt.NDArray[np.float32]:
+    """Triangles of unit area from edge to edge of ``band_edges``: ``[n_fft / 2 + 1, bands]``."""
     bins = np.linspace(0.0, config.sample_rate / 2, config.n_fft // 2 + 1)
-    mels = np.linspace(_to_mel(config.f_min), _to_mel(config.f_max), config.n_mels + 2)
-    edges: npt.NDArray[np.float64] = np.array([_to_hertz(mel) for mel in mels])
+    edges = band_edges(config)
     rising = (bins[:, None] - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - bins[:, None]) / np.diff(edges)[1:]
     area = (edges[2:] - edges[:-2]) / 2
@@ -166,6 +161,26 @@ def mel_filters(config: FrontEndConfig) -> npt.NDArray[np.float32]:
         np.float32
     )
     return triangles
+
+
+def band_edges(config: FrontEndConfig) -> npt.NDArray[np.float64]:
+    """Where the bands begin, peak and end, Hertz, ``[bands + 2]``.
+
+    ``mel`` is Slaney's scale (Auditory Toolbox, 1998), linear below 1 kHz and logarithmic above. HTK's puts
+    its lowest filters 14 Hz apart, closer than the 15.6 Hz between the bins of a 1024-point transform, and
+    leaves some of 128 empty. ``linear`` spaces all alike. ``log`` spaces all alike in octaves, but none
+    closer than the bins of the transform lie.
+    """
+    if config.scale == "linear":
+        return np.linspace(config.f_min, config.f_max, config.bands + 2)
+    if config.scale == "mel":
+        mels = np.linspace(_to_mel(config.f_min), _to_mel(config.f_max), config.bands + 2)
+        return np.array([_to_hertz(mel) for mel in mels])
+    step = config.sample_rate / config.n_fft
+    edges = [config.f_min]
+    for left in range(config.bands + 1, 0, -1):
+        edges.append(max(edges[-1] * (config.f_max / edges[-1]) ** (1.0 / left), edges[-1] + step))
+    return np.array(edges)
 
 
 _LINEAR_HERTZ = 200.0 / 3.0

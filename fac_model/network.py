@@ -40,7 +40,7 @@ class SpectrogramCNN(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """``[B, 1, n_mels, frames]`` to logits ``[B, outputs]``: synthetic, then speech if there are two."""
+        """``[B, 1, bands, frames]`` to logits ``[B, outputs]``: synthetic, then speech if there are two."""
         logits: Tensor = self.head(self.blocks(image))
         return logits
 
