@@ -2,15 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from fac_model.calibration import Calibration
 from fac_stream.audio.frames import AudioFormat, Encoding, Frame, Window, default_legs
 from fac_stream.audio.media import open_media
 from fac_stream.audio.speech import SpeechGate
@@ -30,6 +30,9 @@ BLOCK = 16
 CERTAIN = 1e-4
 """How near to 0 and 1 a window's score may come before it is averaged: none decides alone."""
 FAKE_ABOVE = 0.5
+
+CallLlr = Callable[[npt.NDArray[np.float64]], float]
+"""The log-likelihood ratio of a call from those of its windows, as the bundle is calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def score_recording(
     rows: list[WindowRow] = []
     for windows in recording.blocks():
         rows += _rows(windows, judge.judge(windows).verdicts)
-    return summarise(rows, recording.legs, recording.duration_s, config.decision, scorer.calibration)
+    return summarise(rows, recording.legs, recording.duration_s, config.decision, scorer.calibration.call_llr)
 
 
 async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, config: Config) -> RecordingScore:
@@ -152,7 +155,7 @@ async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, confi
         raise ScorerError("the model failed on a part of the recording: try again; the log has the reason")
     # Of a recording of hours that takes a second.
     return await asyncio.to_thread(
-        summarise, rows, recording.legs, recording.duration_s, config.decision, batcher.calibration
+        summarise, rows, recording.legs, recording.duration_s, config.decision, batcher.calibration.call_llr
     )
 
 
@@ -161,10 +164,10 @@ def summarise(
     legs: Sequence[str],
     duration_s: float,
     rule: DecisionRule,
-    calibration: Calibration,
+    call_llr: CallLlr,
 ) -> RecordingScore:
     """What the windows of a recording say together. Pure; ``rows`` are in order of their ends."""
-    summaries = [_leg_score(leg, [row for row in rows if row.leg == leg], rule, calibration) for leg in legs]
+    summaries = [_leg_score(leg, [row for row in rows if row.leg == leg], rule, call_llr) for leg in legs]
     score = max((s.fakeness_score for s in summaries if s.fakeness_score is not None), default=None)
     prediction: Literal["fake", "real", "unknown"] = "unknown"
     if score is not None:
@@ -182,7 +185,7 @@ def summarise(
     )
 
 
-def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule, calibration: Calibration) -> LegScore:
+def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule, call_llr: CallLlr) -> LegScore:
     decision, quality = LegDecision(rule), UsualQuality()
     speech_s = end_s = 0.0
     for row in rows:
@@ -193,15 +196,15 @@ def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule, calibrat
         end_s = row.end_s
         if row.score is not None:
             quality.add(row.quality)
-    return LegScore(leg, _score(rows, calibration), decision.decision, speech_s, quality.flags)
+    return LegScore(leg, _score(rows, call_llr), decision.decision, speech_s, quality.flags)
 
 
-def _score(rows: Sequence[WindowRow], calibration: Calibration) -> float | None:
+def _score(rows: Sequence[WindowRow], call_llr: CallLlr) -> float | None:
     """The probability at the log-likelihood ratio of all windows together; None where none was scored."""
     scores = [min(max(row.score, CERTAIN), 1.0 - CERTAIN) for row in rows if row.score is not None]
     if not scores:
         return None
-    llr = calibration.call_llr(np.array([math.log(score / (1.0 - score)) for score in scores]))
+    llr = call_llr(np.array([math.log(score / (1.0 - score)) for score in scores]))
     return 1.0 / (1.0 + math.exp(-llr))
 
 

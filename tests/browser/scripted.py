@@ -160,7 +160,9 @@ class ScriptedDaemon:
         return web.FileResponse(WEB / "index.html", headers=SECURITY)
 
     async def _status(self, _):
-        body = {"loaded": self.loaded, "device": "cpu", "accuracy": 0.93, "version": "1.0", "plots": PLOTS}
+        eer = {"value": 0.2, "low": 0.15, "high": 0.26}
+        facts = {"device": "cpu", "accuracy": 0.93, "eer": eer, "version": "1.0"}
+        body = {"loaded": self.loaded, **facts, "plots": PLOTS}
         return web.json_response(body, status=200 if self.loaded else 503)
 
     async def _list(self, _):

@@ -41,6 +41,20 @@ def test_meter_follows_the_scores(page, daemon):
     expect(page.get_by_text("Nobody is on the line")).to_be_hidden()
 
 
+def test_sound_unlike_that_of_calibration_has_chips(page, daemon):
+    """The last scored window's flags in plain words; a flag of a newer daemon stands for itself."""
+    daemon.say(started(), scored(0.10, 2.0, quality=["noisy", "clipped", "underwater"]))
+    card = call_of(page)
+    for word in ("noisy", "distorted", "underwater"):
+        expect(card.get_by_text(word, exact=True)).to_be_visible()
+
+    daemon.say(scored(None, 2.5))
+    expect(card.get_by_text("noisy", exact=True)).to_be_visible()
+
+    daemon.say(scored(0.10, 3.0))
+    expect(card.get_by_text("noisy", exact=True)).to_have_count(0)
+
+
 def test_silence_is_not_human(page, daemon):
     """A leg without speech has no meter, no number and the words for it; it is never called human."""
     daemon.say(started(legs=["caller", "agent"]), scored(None, 2.0))

@@ -52,6 +52,15 @@ def test_chosen_file_is_sent_whole(page, daemon):
     expect(page.get_by_role("dialog").get_by_role("row")).to_have_count(21)
 
 
+def test_doubts_about_the_recording_are_told(page, daemon):
+    """What it is unlike stands among the facts, in plain words."""
+    daemon.upload = (200, prediction(0.87, quality=["narrowband", "noisy"]))
+    choose(page)
+    region = page.get_by_role("region", name="Check a recording")
+
+    expect(region.get_by_role("definition").last).to_have_text("muffled, noisy")
+
+
 def test_file_dropped_anywhere_is_taken(page, daemon):
     """A drop beside the box counts, and does not replace the page."""
     daemon.upload = (200, prediction(0.12))

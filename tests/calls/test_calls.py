@@ -68,6 +68,17 @@ async def test_a_call_is_told_from_start_to_end():
     assert (leg.decision, leg.windows, leg.scored, leg.speech_s) == ("synthetic", 7, 7, 5.0)
 
 
+async def test_flags_of_quality_stand_in_windows_and_legs():
+    """A window has its own flags; a leg those of most of its windows."""
+    house = House()
+
+    ended = await house.run(ScriptedSource(np.concatenate([scored_at(0.2, 3.0), 0.02 * scored_at(0.2, 9.0)])))
+
+    windows = [e for e in house.events if isinstance(e, WindowScored)]
+    assert (windows[0].quality, windows[-1].quality) == ([], ["quiet"])
+    assert ended.legs[0].quality == ["quiet"]
+
+
 async def test_legs_are_decided_apart():
     """A synthetic caller does not colour a human agent."""
     stereo = np.stack([voice((0.98, 4.0)), voice((0.02, 4.0))], axis=1)

@@ -27,7 +27,7 @@ from fac_stream.scoring.batcher import Batcher
 from tests.fakes import BlockedScorer, FailingScorer, FakeGate, FakeScorer, scored_at
 
 CONFIG = Config.model_validate({"batching": {"max_wait_ms": 0}})
-RULES = (DecisionRule(), FakeScorer.calibration)
+RULES = (DecisionRule(), FakeScorer.calibration.call_llr)
 
 
 def wav(*channels, rate=16_000):
@@ -114,7 +114,7 @@ def test_the_score_is_the_mean_of_log_odds():
 
 def test_short_recordings_are_less_sure():
     """The mean is shrunk by the bundle's prior: two windows by half of two, many nearly not at all."""
-    shrunk = Calibration(prior_windows=2.0)
+    shrunk = Calibration(prior_windows=2.0).call_llr
     for count, share in ((2, 0.5), (38, 0.95)):
         result = summarise(rows([0.9] * count), ("mixed",), 20.0, DecisionRule(), shrunk)
         odds = math.log(result.fakeness_score / (1 - result.fakeness_score))

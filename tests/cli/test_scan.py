@@ -96,6 +96,15 @@ def test_a_model_that_fails_ends_the_scan(fac, recording, monkeypatch):
     assert (outcome.code, outcome.out, outcome.err) == (1, "", "fac: no such bundle\n")
 
 
+def test_a_recording_unlike_those_of_calibration_says_so(fac, judges, tmp_path):
+    """What most of its windows are flagged with stands behind the path."""
+    soundfile.write(tmp_path / "faint.wav", 0.02 * scored_at(0.5, 4.0), 16_000)
+
+    outcome = fac("scan", "--processes", "1", tmp_path / "faint.wav")
+
+    assert outcome.out.rstrip().endswith("faint.wav  (quiet)")
+
+
 def test_lines_for_people_are_plain_text(fac, judges, recording):
     """Not a terminal: no colours, no bar."""
     outcome = fac("scan", "--processes", "1", recording("a.wav", 0.96))

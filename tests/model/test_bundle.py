@@ -137,6 +137,22 @@ def test_settings_changed_by_hand_are_noticed(bundle, section):
         Bundle.load(bundle.path)
 
 
+@pytest.mark.parametrize(
+    ("conditions", "stated"),
+    [
+        ({"wideband": {"clip_over_sources": {"eer": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 5}}}}, True),
+        ({"wideband": {"clip_over_sources": {"eer": {"value": 0.2, "low": None, "high": 0.3}}}}, False),
+        ({"wideband": {}}, False),
+        ([], False),
+    ],
+)
+def test_the_error_rate_is_what_the_bundle_states(bundle, conditions, stated):
+    """Value and interval where the figures hold them; none, whatever else stands there."""
+    eer = bundle.update(metrics={"conditions": conditions}).eer
+    assert eer == ({"value": 0.2, "low": 0.1, "high": 0.3} if stated else None)
+    assert bundle.update(metrics={}).eer is None
+
+
 def test_missing_folder_says_what_a_bundle_is(tmp_path):
     """A wrong path is told how a bundle comes into being."""
     with pytest.raises(BundleError, match="fac train"):

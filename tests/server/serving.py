@@ -23,6 +23,7 @@ from fac_stream.server.app import build, listen
 from fac_stream.server.services import Services
 from tests.fakes import FakeGate, FakeScorer, scored_at
 
+EER = {"value": 0.2, "low": 0.15, "high": 0.26}
 PLOT = b"\x89PNG\r\n\x1a\n a plot"
 HELLO = {"sample_rate": 16_000, "encoding": "pcm_s16le", "channels": 1}
 
@@ -128,7 +129,7 @@ def bundle(folder):
         network=NetworkConfig(),
         calibration=Calibration(),
         tensors={"weight": np.zeros(1, np.float32)},
-        metrics={"accuracy": 0.93},
+        metrics={"accuracy": 0.93, "conditions": {"wideband": {"clip_over_sources": {"eer": EER}}}},
         files={"plots/roc.png": PLOT},
     )
 

@@ -4,7 +4,7 @@ import pytest
 
 from fac_stream.server import app as application
 from fac_stream.server.headers import SECURITY
-from tests.server.serving import PLOT, answer, hello, serving, voice
+from tests.server.serving import EER, PLOT, answer, hello, serving, voice
 
 
 async def test_health_is_what_the_daemon_says(tmp_path):
@@ -20,7 +20,7 @@ async def test_health_is_what_the_daemon_says(tmp_path):
 
 
 async def test_model_status_has_the_predecessors_fields(tmp_path):
-    """Loaded, device, accuracy, version; and which model and plots there are."""
+    """Loaded, device, accuracy, version; its error rate with an interval; which model and plots there are."""
     async with serving(tmp_path) as served:
         response = await served.http.get("/api/model/status")
         assert response.status == 200
@@ -28,6 +28,7 @@ async def test_model_status_has_the_predecessors_fields(tmp_path):
             "loaded": True,
             "device": "cpu",
             "accuracy": 0.93,
+            "eer": EER,
             "version": "1.2",
             "model": "fake@00000000",
             "plots": ["roc"],

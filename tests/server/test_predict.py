@@ -3,6 +3,7 @@ import base64
 import io
 import wave
 
+import numpy as np
 import pytest
 from aiohttp import FormData
 from hypothesis import HealthCheck, given, settings
@@ -65,6 +66,14 @@ async def test_an_upload_is_scored_whole(tmp_path):
     assert windows[0]["score"] == 0.0
     assert windows[-1]["end_s"] == 12.0
     assert windows[-1]["score"] == 1.0
+
+
+async def test_what_the_sound_is_unlike_is_told(tmp_path):
+    """Flags of quality stand in each window, in each leg and at the top."""
+    faint = (np.frombuffer(voice(1.0, 4), np.int16) // 50).tobytes()
+    async with serving(tmp_path) as served:
+        answer = await (await served.http.post(UPLOAD, data=form(wav(faint)))).json()
+    assert answer["quality"] == answer["legs"][0]["quality"] == answer["windows"][0]["quality"] == ["quiet"]
 
 
 @pytest.mark.parametrize(("score", "prediction"), [(0.0, "real"), (1.0, "fake")])
