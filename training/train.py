@@ -33,7 +33,7 @@ from training.export import export_onnx
 from training.judge import Judge, forward
 from training.loader import batches
 from training.machine import Place, joined
-from training.manifest import Label
+from training.manifest import Label, Split
 from training.mixture import Batch, Mixture
 from training.recipe import Recipe
 from training.watch import Watch
@@ -84,7 +84,7 @@ def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
                     else "stopped before the first epoch was done: there is nothing to resume from"
                 )
                 raise
-        return out / "bundle" if place.rank else ship(run, front_end, mixture, judge.parts["dev"], out)
+        return out / "bundle" if place.rank else ship(run, front_end, mixture, corpus, out)
 
 
 def fit(
@@ -195,21 +195,25 @@ def loss_of(logits: Tensor, synthetic: Tensor, speech: Tensor, settings: Recipe)
     return loss
 
 
-def ship(run: Run, front_end: LogMel, mixture: Mixture, dev: Corpus, out: Path) -> Path:
+def ship(run: Run, front_end: LogMel, mixture: Mixture, corpus: Corpus, out: Path) -> Path:
     """The best epoch's weights as a calibrated bundle with its graph."""
     run.average.load_state_dict(run.best)
+    silence = torch.zeros(1, front_end.config.window_samples, device=front_end.mel.device)
+    outputs = forward(run.average.eval(), front_end(silence), "fp32").shape[1]
     unfinished = Bundle.save(
         out / "bundle.unfinished",
         name=run.settings.name,
         version=run.settings.version,
         front_end=front_end.config,
         network=run.settings.network,
+        outputs=("synthetic", "speech")[:outputs],
         calibration=Calibration(),
         tensors=weights_of(run.average),
         training=summary(run, mixture),
     )
     # A bundle without calibration looks like one with: it gets its name only when all is in it.
-    calibrate(export_onnx(unfinished.path), dev)
+    dev, nonspeech = corpus.speech(Split.DEV), corpus.part(Split.DEV, Label.NONSPEECH)
+    calibrate(export_onnx(unfinished.path), dev, nonspeech)
     shutil.rmtree(out / "bundle", ignore_errors=True)
     return unfinished.path.rename(out / "bundle")
 

@@ -70,15 +70,15 @@ def test_nonspeech_is_drawn_by_kind_and_cut_anywhere(tones):
     clips = [Clip(Path(), Label.NONSPEECH, Split.TRAIN, kind="rain")] * 9
     clips.append(Clip(Path(), Label.NONSPEECH, Split.TRAIN, kind="hold music"))
     ends = 4 * WINDOW * (np.arange(10) + 1)
-    samples = np.repeat(np.arange(10, dtype=np.int16), 4 * WINDOW)
+    samples = np.repeat(np.arange(1, 11, dtype=np.int16), 4 * WINDOW)
     samples[-3 * WINDOW :] = 0
-    mix = mixture(tones, nonspeech=0.75)
-    mix.nonspeech = Corpus(clips, PcmCache(samples, ends - 4 * WINDOW, ends))
+    nonspeech = Corpus(clips, PcmCache(samples, ends - 4 * WINDOW, ends))
+    mix = Mixture(Recipe(**SETTINGS, nonspeech=0.75), mixture(tones).speech, nonspeech)
     drawn = np.concatenate([mix.batch(0, number).waves[4:] for number in range(20)]) * 32768
     assert len(drawn) == 240
-    rain = [row.max() for row in drawn if row.min() > 0 and row.max() < 9]
+    rain = [row.max() for row in drawn if row.min() > 0 and row.max() < 10]
     assert 0.4 < len(rain) / len(drawn) < 0.6
-    assert set(rain) == set(range(1, 9))
+    assert set(rain) == set(range(1, 10))
     assert any(not row.any() for row in drawn)
 
 
