@@ -5,7 +5,7 @@
 Every clip is heard in every condition of ``training.channel``: at 16 kHz as it is, over G.711, in noise and
 so on. A window's score is the calibrated log-likelihood ratio, a clip's that of a call of these windows.
 Above 0, probability one half, it is called synthetic, which is the positive class; at the daemon's alert
-threshold an alert would be raised. Chance has a part in bootstraps and probes only, which start from ``seed``.
+threshold an alert would be raised. Chance has a part in bootstraps and probes only; it starts from ``seed``.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -155,6 +155,8 @@ def _answers(
     values: Floats, words: list[int], train: list[Recording], asked: list[Recording], seed: int
 ) -> Row:
     """AUCs of one probe with both samplings; ``words`` are the columns that hold numbers of words."""
+    # A column of nothing but NaN breaks the tree; no measure is -1, and a word of -1 counts as missing.
+    values = np.nan_to_num(values, nan=-1.0)
     chosen = {
         "plain": (np.arange(len(train)), np.arange(len(asked))),
         "paired": (_pairs(train, seed), _pairs(asked, seed)),
