@@ -23,7 +23,7 @@ REACH_DB = 60.0
 EDGE_DB = 26.0
 """How far 4.4 to 7 kHz lie below 2.4 to 3.4 kHz on a telephone.
 
-On 1,686 windows of the dev corpus with more than 6 kHz of bandwidth they lie 24 dB below at the 0.5th
+On 1,682 windows of the dev corpus with more than 6 kHz of bandwidth they lie 24 dB below at the 0.5th
 percentile; after G.711, 83 dB at the least; after G.711 and Opus at 12 kbit/s, whose noise reaches above
 4 kHz, 27 dB at the 99th.
 """

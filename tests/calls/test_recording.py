@@ -104,12 +104,7 @@ def test_the_score_is_the_mean_of_log_odds():
     result = summarise(rows([0.2, 0.8, 0.9]), ("mixed",), 3.0, *RULES)
     odds = sum(math.log(p / (1 - p)) for p in (0.2, 0.8, 0.9)) / 3
     assert result.fakeness_score == pytest.approx(1 / (1 + math.exp(-odds)))
-    assert (
-        summarise(
-            rows([1.0] + [0.05] * 9), ("mixed",), 6.5, DecisionRule(), FakeScorer.calibration
-        ).prediction
-        == "real"
-    )
+    assert summarise(rows([1.0] + [0.05] * 9), ("mixed",), 6.5, *RULES).prediction == "real"
 
 
 def test_short_recordings_are_less_sure():
