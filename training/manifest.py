@@ -75,8 +75,12 @@ class Clip:
     language: str = ""
 
 
-def read_manifest(data: Path) -> list[Clip]:
+def read_manifest(data: Path, *, files_exist: bool = True) -> list[Clip]:
     """All clips of a CSV file or folder, in the manifest's order.
+
+    Args:
+        data: the CSV, its folder, or a folder of folders.
+        files_exist: refuse a table that names a file which is not there.
 
     Raises:
         ManifestError: with the line of what is wrong and what to do about it.
@@ -86,7 +90,7 @@ def read_manifest(data: Path) -> list[Clip]:
     table = data / "manifest.csv" if data.is_dir() else data
     try:
         with table.open(newline="", encoding="utf-8-sig") as lines:
-            clips = _read_table(table, lines)
+            clips = _read_table(table, lines, files_exist=files_exist)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"cannot read the manifest {table}: {error}") from error
     if not clips:
@@ -94,7 +98,7 @@ def read_manifest(data: Path) -> list[Clip]:
     return clips
 
 
-def _read_table(table: Path, lines: Iterator[str]) -> list[Clip]:
+def _read_table(table: Path, lines: Iterator[str], *, files_exist: bool) -> list[Clip]:
     reader = csv.DictReader(lines)
     missing = {"path", "label", "split"} - set(reader.fieldnames or ())
     if missing:
@@ -105,7 +109,7 @@ def _read_table(table: Path, lines: Iterator[str]) -> list[Clip]:
         if len(clips) >= MAX_ROWS:
             raise ManifestError(f"{table}: more than {MAX_ROWS} rows; split the manifest")
         try:
-            clips.append(_clip(table.parent, row))
+            clips.append(_clip(table.parent, row, file_exists=files_exist))
         except ValueError as error:
             errors.append(f"{table}, line {reader.line_num}: {error}")
             if len(errors) == SHOWN_ERRORS:
@@ -115,7 +119,7 @@ def _read_table(table: Path, lines: Iterator[str]) -> list[Clip]:
     return clips
 
 
-def _clip(folder: Path, row: dict[str, str | None]) -> Clip:
+def _clip(folder: Path, row: dict[str, str | None], *, file_exists: bool) -> Clip:
     """One row; ValueError says what is wrong with it."""
     if None in row:
         raise ValueError("more fields than the header has columns")
@@ -125,7 +129,7 @@ def _clip(folder: Path, row: dict[str, str | None]) -> Clip:
     if not text["path"]:
         raise ValueError("the path is empty")
     path = folder / text["path"]
-    if not path.is_file():
+    if file_exists and not path.is_file():
         raise ValueError(f"no such file: {path}")
     # A note "copy of real/1.opus" is how our corpus names the original.
     before, _, copied = text.get("note", "").partition("copy of ")

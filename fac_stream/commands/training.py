@@ -1,6 +1,7 @@
 """``fac train``, ``fac evaluate`` and ``fac export``: make a model of one's own."""
 
 import importlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fac_stream.commands.options import AsJson
 from fac_stream.errors import FacError
 
 Bundle = Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="BUNDLE")]
@@ -20,10 +22,22 @@ def train(
         Path, typer.Argument(help="YAML file, or the name of a recipe that comes with it.", metavar="RECIPE")
     ],
     data: Data,
-    out: Annotated[Path, typer.Option(help="The run's folder.", metavar="FOLDER")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", metavar="FOLDER")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only examine recipe and data: files, doubles, split, balance.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Train, calibrate and save a bundle."""
+    """Train, calibrate and save a bundle.
+
+    With --check nothing is trained; exit code 1 where the data would make the figures dishonest.
+    """
+    if check:
+        _check(recipe, data, as_json=as_json)
+        return
+    if out is None:
+        raise typer.BadParameter("a training needs --out FOLDER", param_hint="--out")
     with _training("train") as module:
         typer.echo(module.train(_recipe(recipe), data, out, resume=resume))
 
@@ -55,6 +69,17 @@ def export(*, bundle: Bundle) -> None:
     """
     with _training("export") as module:
         module.export_onnx(bundle)
+
+
+def _check(recipe: Path, data: Path, *, as_json: bool) -> None:
+    with _training("recipe") as module:
+        module.Recipe.load(_recipe(recipe))
+    with _training("check") as module:
+        report = module.check(data)
+    for line in [json.dumps(report.as_dict())] if as_json else report.lines():
+        typer.echo(line)
+    if not report.honest:
+        raise typer.Exit(1)
 
 
 @contextmanager
