@@ -25,12 +25,13 @@ from training import plots, report
 from training.aims import aims
 from training.channel import CONDITIONS
 from training.dataset import Corpus
-from training.findings import Heard, Rules, findings
+from training.findings import Heard, findings
 from training.intervals import DRAWS
 from training.logits import Scored, clip_logits, judge_of, most_speech, scored
 from training.manifest import Label, Split
 from training.peers import Peer, compare, hear
 from training.probes import probe
+from training.rules import Rules
 
 WINDOWS_PER_CLIP = 4
 PEER_CONDITIONS = ("wideband", "g711")

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fac_model.calibration import Calibration
-from fac_stream.config import DecisionRule, Speech
 from training.breakdowns import NOT_STATED, by, false_alarms, human_sources, languages, matrix, worst_cells
 from training.durations import by_duration
 from training.intervals import DRAWS, with_intervals
-from training.logits import Scored, clip_llr
+from training.logits import Scored
 from training.manifest import Clip
 from training.outsiders import outsiders, speech_detection
+from training.rules import Rules
 
 Row = dict[str, Any]
 
@@ -25,26 +24,6 @@ class Heard:
     speech: Scored
     nonspeech: Scored | None = None
     codec: Scored | None = None
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How the daemon decides, with the defaults that it ships."""
-
-    calibration: Calibration
-    raise_at: float = DecisionRule().raise_at
-    """Probability from which it raises an alert."""
-    min_speech_s: float = Speech().min_s
-    """Seconds of speech that a window needs to be scored."""
-
-    @property
-    def alert_llr(self) -> float:
-        """The log-likelihood ratio of ``raise_at`` at even prior odds."""
-        return float(np.log(self.raise_at / (1.0 - self.raise_at)))
-
-    def call_llr(self, llrs: Any) -> float:
-        """LLRs of a call's windows to the call's."""
-        return clip_llr(self.calibration, llrs)
 
 
 def findings(heard: Heard, best: Sequence[int], rules: Rules, *, draws: int = DRAWS, seed: int = 0) -> Row:
@@ -106,12 +85,10 @@ def _kind(clip: Clip) -> str:
 
 def _of_neither_class(heard: Heard, rules: Rules, seed: int) -> Row:
     found: Row = {
-        name: outsiders(part, rules.call_llr, rules.min_speech_s, rules.alert_llr) if part else None
+        name: outsiders(part, rules) if part else None
         for name, part in (("nonspeech", heard.nonspeech), ("codec", heard.codec))
     }
     found["speech_detection"] = (
-        speech_detection(heard.speech, heard.nonspeech, rules.min_speech_s, seed=seed)
-        if heard.nonspeech
-        else None
+        speech_detection(heard.speech, heard.nonspeech, rules, seed=seed) if heard.nonspeech else None
     )
     return found

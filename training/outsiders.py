@@ -12,29 +12,32 @@ from training.intervals import with_intervals
 from training.logits import Scored
 from training.manifest import Clip, Label
 from training.metrics import Floats
+from training.rules import Rules
 
 Row = dict[str, Any]
-Call = Callable[[Samples], float]
 
 
-def outsiders(scored: Scored, call_llr: Call, min_speech_s: float, alert_llr: float) -> Row:
+def outsiders(scored: Scored, rules: Rules) -> Row:
     """How many clips would be called synthetic, and how many still are behind a speech gate.
 
     Args:
         scored: clips of one label.
-        call_llr: LLRs of a call's windows to the call's; 0 for none.
-        min_speech_s: seconds of speech from which the daemon scores a window.
-        alert_llr: LLR of the daemon's alert threshold.
+        rules: of the daemon.
 
     Returns:
-        ``clips``; ``ungated``, ``gated`` (by the daemon's silero-vad) and, where the network tells speech,
-        ``own_gate`` (its LLR of speech above 0), each with the shares ``even`` and ``alert``; ``groups``, the
-        same for each kind or codec, worst first.
+        ``clips``; ``ungated``, and ``gated`` as the daemon does it: by silero-vad and, where the network
+        tells speech, by that as well; there also ``silero_gate`` and ``own_gate``, either alone. Each has the
+        shares ``even`` and ``alert``; ``groups``, the same for each kind or codec, worst first.
     """
-    gates = {"ungated": scored.llrs}
-    gates["gated"] = _behind([row >= min_speech_s for row in scored.speech_s], scored, call_llr)
+    silero = [row >= rules.min_speech_s for row in scored.speech_s]
+    passes = {"gated": silero}
     if scored.own_speech is not None:
-        gates["own_gate"] = _behind([row > 0.0 for row in scored.own_speech], scored, call_llr)
+        own = [row >= rules.speech_llr for row in scored.own_speech]
+        both = [either & other for either, other in zip(silero, own, strict=True)]
+        passes = {"gated": both, "silero_gate": silero, "own_gate": own}
+    gates = {"ungated": scored.llrs}
+    gates |= {name: _behind(windows, scored, rules.call_llr) for name, windows in passes.items()}
+    alert_llr = rules.alert_llr
     groups: dict[str, list[int]] = defaultdict(list)
     for number, clip in enumerate(scored.clips):
         groups[_group(clip)].append(number)
@@ -54,15 +57,15 @@ def _group(clip: Clip) -> str:
     return (clip.generator if clip.label == Label.CODEC else clip.kind) or NOT_STATED
 
 
-def _behind(passes: list[Any], scored: Scored, call_llr: Call) -> Floats:
+def _behind(passes: list[Any], scored: Scored, call_llr: Callable[[Samples], float]) -> Floats:
     return np.array([call_llr(row[kept]) for row, kept in zip(scored.windows, passes, strict=True)])
 
 
-def speech_detection(speech: Scored, nonspeech: Scored, min_speech_s: float, *, seed: int = 0) -> Row:
+def speech_detection(speech: Scored, nonspeech: Scored, rules: Rules, *, seed: int = 0) -> Row:
     """Speech against non-speech on the same windows: the daemon's silero-vad and the network's own output.
 
-    silero-vad's score of a window is its seconds of speech less what the daemon asks for, the network's its
-    calibrated LLR; both call all above 0 speech. A row holds ``auc`` and ``eer``, ``kept`` (speech windows
+    silero-vad's score of a window is its seconds of speech, the network's its calibrated LLR; what is called
+    speech is decided as in the daemon. A row holds ``auc`` and ``eer``, ``kept`` (speech windows
     called speech) and ``let_through`` (non-speech windows called speech), with intervals over clips.
 
     Returns:
@@ -71,12 +74,12 @@ def speech_detection(speech: Scored, nonspeech: Scored, min_speech_s: float, *, 
     counts = [len(row) for part in (speech, nonspeech) for row in part.windows]
     labels = np.repeat(np.arange(len(counts)) < len(speech.clips), counts)
     clips = [str(number) for number in np.repeat(np.arange(len(counts)), counts)]
-    silero = np.concatenate([*speech.speech_s, *nonspeech.speech_s]) - min_speech_s + 1e-6
+    silero = np.concatenate([*speech.speech_s, *nonspeech.speech_s]) - rules.min_speech_s + 1e-6
     found: Row = {"windows": {"speech": int(labels.sum()), "nonspeech": int((~labels).sum())}}
     found["silero"] = _detection(labels, silero, clips, seed)
     found["own"] = None
     if speech.own_speech is not None and nonspeech.own_speech is not None:
-        own = np.concatenate([*speech.own_speech, *nonspeech.own_speech])
+        own = np.concatenate([*speech.own_speech, *nonspeech.own_speech]) - rules.speech_llr + 1e-6
         found["own"] = _detection(labels, own, clips, seed)
     return found
 

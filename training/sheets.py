@@ -209,37 +209,39 @@ def _durations(found: Figures) -> Sheet:
     return Sheet("durations", "Score against duration", head, rows, note)
 
 
+GATES = {
+    "ungated": "no gate",
+    "gated": "as the daemon gates",
+    "silero_gate": "silero-vad alone",
+    "own_gate": "own speech output alone",
+}
+NEITHER = {
+    "nonspeech": "Non-speech called synthetic",
+    "codec": "Human speech through codecs, called synthetic",
+}
+
+
 def _neither(figures: Figures) -> Iterator[Sheet]:
-    words = {
-        "nonspeech": "Non-speech called synthetic",
-        "codec": "Human speech through codecs, called synthetic",
-    }
-    gates = {
-        "ungated": "no gate",
-        "gated": "behind the speech gate",
-        "own_gate": "behind its own speech output",
-    }
-    for key, heading in words.items():
-        parts = {condition: row[key] for condition, row in figures["conditions"].items() if row[key]}
+    note = (
+        f"The daemon asks for {figures['min_speech_s']:g} s of speech in a window after silero-vad and, where"
+        " the network tells speech, for its word as well. By group: " + name_of("wideband") + "."
+    )
+    for key, heading in NEITHER.items():
+        parts = {name_of(condition): row[key] for condition, row in figures["conditions"].items() if row[key]}
         if not parts:
             continue
-        shown = [gate for gate in gates if gate in next(iter(parts.values()))]
-        head = ["", "clips"]
-        head += [f"{words}, {gates[gate]}" for gate in shown for words in ("p > 0.5", "alert")]
+        wideband = figures["conditions"]["wideband"][key]
+        shown = [gate for gate in GATES if gate in wideband]
         rows = [
             [
-                where if condition == "wideband" or where == "all" else f"{where}, {name_of(condition)}",
+                name,
                 str(row["clips"]),
                 *(rate(row[gate][threshold]) for gate in shown for threshold in ("even", "alert")),
             ]
-            for condition, part in parts.items()
-            for where, row in [
-                (f"all, {name_of(condition)}", part),
-                *((row["name"], row) for row in part["groups"] if condition == "wideband"),
-            ]
+            for name, row in [*parts.items(), *((row["name"], row) for row in wideband["groups"])]
         ]
-        note = f"The gate asks for {figures['min_speech_s']:g} s of speech in a window, as the daemon does."
-        yield Sheet(key, heading, head, rows, note)
+        head = [f"{threshold}, {GATES[gate]}" for gate in shown for threshold in ("p > 0.5", "alert")]
+        yield Sheet(key, heading, ["", "clips", *head], rows, note)
 
 
 def _speech(found: Figures) -> Iterator[Sheet]:
