@@ -142,7 +142,7 @@ class Mixture:
             waves=np.stack([wave for _, wave, _ in windows]),
             synthetic=np.array([label == Label.FAKE for label in labels], np.float32),
             speech=speech,
-            stripes=_pack([stripes for _, _, stripes in windows]),
+            stripes=pack([stripes for _, _, stripes in windows]),
             partner=partner,
             kept=kept,
         )
@@ -240,7 +240,7 @@ class Mixture:
         return kinds
 
 
-def _pack(rows: list[dict[str, Stripes]]) -> Floats:
+def pack(rows: list[dict[str, Stripes]]) -> Floats:
     """What ``IMAGE`` masks in each row, see ``Batch.stripes``."""
     most = max((len(stripes.widths) for row in rows for stripes in row.values()), default=0)
     packed = np.zeros((len(rows), len(IMAGE), most, 2), np.float32)

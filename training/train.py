@@ -160,8 +160,7 @@ def to_images(batch: Batch, front_end: nn.Module, device: torch.device) -> tuple
     images = torch.cat(
         [front_end(part) for part in torch.split(waves, PIECE if device.type == "cpu" else len(waves))]
     )
-    images.masked_fill_(covered(stripes[:, 0], images.shape[-1])[:, None, None, :], 0.0)
-    images.masked_fill_(covered(stripes[:, 1], images.shape[-2])[:, None, :, None], 0.0)
+    images = masked(images, stripes)
     if (batch.kept < 1.0).any():
         own = kept[:, None, None, None]
         images = own * images + (1.0 - own) * images[partner]
@@ -169,8 +168,16 @@ def to_images(batch: Batch, front_end: nn.Module, device: torch.device) -> tuple
     return images, synthetic, speech
 
 
-def covered(stripes: Tensor, size: int) -> Tensor:
-    """Which of ``size`` lines lie in a stripe, bool ``[B, size]``; see ``Batch.stripes``, of one axis."""
+def masked(images: Tensor, stripes: Tensor) -> Tensor:
+    """Each image ``[B, channels, bands, frames]`` with its mean where ``Batch.stripes`` lie."""
+    frames = _covered(stripes[:, 0], images.shape[-1])
+    bands = _covered(stripes[:, 1], images.shape[-2])
+    hidden = (frames[:, None, :] | bands[:, :, None])[:, None]
+    return torch.where(hidden, images.mean(dim=(-1, -2), keepdim=True), images)
+
+
+def _covered(stripes: Tensor, size: int) -> Tensor:
+    """Which of ``size`` lines lie in one of the stripes ``[B, S, 2]``, bool ``[B, size]``."""
     starts, widths = stripes[..., 0], stripes[..., 1]
     first = torch.round(starts * (size - widths).clamp(min=0))[..., None]
     line = torch.arange(size, device=stripes.device)

@@ -6,13 +6,19 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from fac_model.bundle import Bundle
 from fac_model.calibration import Affine
 from fac_stream.errors import ConfigError, FacError
+from training import train as module
+from training.augment import IMAGE, augmentations
+from training.checkpoint import Run
 from training.evaluate import evaluate
 from training.manifest import ManifestError
+from training.mixture import pack
+from training.recipe import Recipe
 from training.train import train
 
 RECIPE = {
@@ -47,12 +53,6 @@ def trained(tones, tmp_path_factory):
     return out
 
 
-def weights(run):
-    """All tensors of a run's bundle in one row."""
-    tensors = Bundle.load(run / "bundle").tensors()
-    return np.concatenate([tensors[name].ravel() for name in sorted(tensors)])
-
-
 def test_a_run_gives_a_whole_bundle(trained):
     """Weights, ONNX graph, a fitted calibration, and what it was trained on, all verified on loading."""
     bundle = Bundle.load(trained / "bundle")
@@ -66,21 +66,45 @@ def test_a_run_gives_a_whole_bundle(trained):
     assert len(summary["history"]) == 3
 
 
-def test_the_same_seed_gives_the_same_weights(trained, tones, tmp_path):
-    """To the last bit; another seed gives others."""
-    train(recipe_file(tmp_path), tones, tmp_path / "same")
-    train(recipe_file(tmp_path, seed=4), tones, tmp_path / "other")
-    np.testing.assert_array_equal(weights(tmp_path / "same"), weights(trained))
-    assert not np.array_equal(weights(tmp_path / "other"), weights(trained))
+@pytest.fixture
+def unshipped(monkeypatch):
+    """Training ends with its last epoch and gives the best weights in one row: no graph, no calibration."""
+
+    def best(run, *_):
+        return np.concatenate([run.best[name].numpy().ravel() for name in sorted(run.best)])
+
+    monkeypatch.setattr(module, "ship", best)
 
 
-@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
-def test_a_run_that_was_killed_goes_on_as_if_it_was_not(tones, tmp_path, monkeypatch, schedule):
-    """Stopped in the third epoch and resumed, it ends with the same weights."""
-    path = recipe_file(tmp_path, schedule=schedule)
-    train(path, tones, tmp_path / "whole")
-    from training import train as module
+EVERYTHING = {
+    "network": {"name": "spectrogram_cnn", "settings": {"widths": [8, 8, 8, 8], "hidden": 8, "outputs": 2}},
+    "nonspeech": 0.25,
+    "mixup": 0.5,
+    "label_smoothing": 0.1,
+    "ema": 0.9,
+    "warmup_steps": 6,
+    "clip_norm": 1.0,
+    "precision": "bf16",
+    "schedule": "cosine",
+}
 
+
+def test_the_same_seed_gives_the_same_weights(unshipped, tones, tmp_path):
+    """To the last bit, also with a worker; another seed gives others."""
+    first, same, other = (
+        train(recipe_file(tmp_path, **EVERYTHING, **changes), tones, tmp_path / str(changes))
+        for changes in ({}, {"workers": 1}, {"seed": 4})
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.usefixtures("unshipped")
+@pytest.mark.parametrize("more", [{"schedule": "plateau"}, EVERYTHING])
+def test_a_run_that_was_killed_goes_on_as_if_it_was_not(tones, tmp_path, monkeypatch, capsys, more):
+    """Stopped in the third epoch it says how to go on; resumed, it ends with the same weights and figures."""
+    path = recipe_file(tmp_path, **more)
+    whole = train(path, tones, tmp_path / "whole")
     fit, epochs = module.fit_epoch, iter([True, True, False])
 
     def fit_or_die(*arguments, **named):
@@ -91,9 +115,13 @@ def test_a_run_that_was_killed_goes_on_as_if_it_was_not(tones, tmp_path, monkeyp
     monkeypatch.setattr(module, "fit_epoch", fit_or_die)
     with pytest.raises(KeyboardInterrupt):
         train(path, tones, tmp_path / "killed")
+    assert "stopped after epoch 2; go on with the same command and --resume" in capsys.readouterr().out
     monkeypatch.setattr(module, "fit_epoch", fit)
-    train(path, tones, tmp_path / "killed", resume=True)
-    np.testing.assert_array_equal(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    np.testing.assert_array_equal(train(path, tones, tmp_path / "killed", resume=True), whole)
+    rows = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "killed")]
+    for row in (*rows[0], *rows[1]):
+        del row["seconds"]
+    assert rows[0] == rows[1]
 
 
 def test_resuming_what_is_not_there_or_not_the_same_is_refused(trained, tones, tmp_path):
@@ -108,31 +136,112 @@ def test_resuming_what_is_not_there_or_not_the_same_is_refused(trained, tones, t
         train(recipe_file(tmp_path), tones, tmp_path, resume=True)
 
 
-def test_early_stopping_waits_its_patience(tones, tmp_path, monkeypatch):
+def test_early_stopping_waits_its_patience(unshipped, tones, tmp_path, monkeypatch):
     """Best in the second epoch: training ends two epochs later and keeps the second's weights."""
-    from training import train as module
-
     gains = iter([0.6, 0.9, 0.8, 0.7])
     after: list[np.ndarray] = []
 
     def figures(_, network):
-        after.append(network.state_dict()["blocks.0.weight"].numpy().copy())
+        tensors = network.state_dict()
+        after.append(np.concatenate([tensors[name].numpy().ravel() for name in sorted(tensors)]))
         return {"dev_auc": next(gains)}
 
     monkeypatch.setattr(module.Judge, "figures", figures)
-    monkeypatch.setattr(module, "calibrate", lambda bundle, *_: bundle)
-    bundle = train(recipe_file(tmp_path, epochs=30, stop_patience=2), tones, tmp_path)
+    best = train(recipe_file(tmp_path, epochs=30, stop_patience=2), tones, tmp_path)
     assert len(after) == 4
-    np.testing.assert_array_equal(Bundle.load(bundle).tensors()["blocks.0.weight"], after[1])
+    np.testing.assert_array_equal(best, after[1])
+
+
+def test_held_out_sources_are_judged_and_not_trained_on(unshipped, tones, tmp_path):
+    """Every second epoch and the last have figures of dev, of the held-out page and of speech."""
+    changes = {"holdout": ["page-1"], "choose_on": "holdout_eer", "dev_every": 2}
+    train(recipe_file(tmp_path, **EVERYTHING, **changes), tones, tmp_path)
+    rows = json.loads((tmp_path / "history.json").read_text())
+    assert ["holdout_eer" in row for row in rows] == [False, True, True]
+    assert {"dev_auc", "dev_eer", "dev_f1", "dev_loss", "holdout_auc", "dev_speech_eer"} <= set(rows[1])
+    assert all(0.0 <= value <= 1.0 for name, value in rows[1].items() if name.endswith(("auc", "eer")))
+    curves = list((tmp_path / "tensorboard").iterdir())
+    assert len(curves) == 1
+    assert b"epoch/holdout_eer" in curves[0].read_bytes()
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls(tones):
+    """Ten steps up, then half a cosine to zero; a plateau divides by ten in the fourth epoch without gain."""
+    recipe = Recipe(**RECIPE | {"epochs": 4, "schedule": "cosine", "warmup_steps": 10})
+    run = Run.start(recipe, 25, torch.device("cpu"))
+    rates = []
+    for epoch in range(4):
+        rates += [run.learning_rate(step) for step in range(25)]
+        run.end_epoch({"dev_auc": epoch / 4})
+    assert rates[:3] == pytest.approx([0.001, 0.002, 0.003], rel=0.01)
+    assert rates[50] == pytest.approx(0.005)
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert 0.0 < rates[-1] < 1e-5
+    run = Run.start(Recipe(**RECIPE | {"epochs": 40}), 25, torch.device("cpu"))
+    rates = []
+    for gain in (0.5, 0.6, 0.5, 0.6, 0.5, 0.5, 0.7):
+        rates.append(run.learning_rate(3))
+        run.end_epoch({"dev_auc": gain})
+    assert rates == pytest.approx([0.01] * 6 + [0.001])
+
+
+def test_the_average_follows_the_weights(tones):
+    """It is the decayed mean of what the network was after each step; running statistics are copied."""
+    run = Run.start(Recipe(**RECIPE | {"ema": 0.5}), 25, torch.device("cpu"))
+    name = "blocks.1.running_mean"
+    expected = run.average.state_dict()["head.1.weight"].clone()
+    for step in range(20):
+        with torch.no_grad():
+            for value in run.network.state_dict().values():
+                value.add_(1)
+        run.follow(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * run.network.state_dict()["head.1.weight"]
+    torch.testing.assert_close(run.average.state_dict()["head.1.weight"], expected)
+    assert torch.equal(run.average.state_dict()[name], run.network.state_dict()[name])
+    alone = Run.start(Recipe(**RECIPE), 25, torch.device("cpu"))
+    assert alone.average is alone.network
+
+
+@pytest.mark.parametrize("name", IMAGE)
+def test_whole_batches_are_masked_as_one_image_is(name):
+    """What the augmentation does to each image; where it does nothing, nothing."""
+    rng = np.random.default_rng(0)
+    mask = augmentations(None)[name]
+    drawn = [mask.draw(rng) for _ in range(50)]
+    images = rng.normal(size=(51, 2, 30, 40)).astype(np.float32)
+    wanted = [mask.apply(*pair) for pair in zip(images, drawn, strict=False)]
+    stripes = pack([*({name: stripes} for stripes in drawn), {}])
+    found = module.masked(torch.from_numpy(images), torch.from_numpy(stripes)).numpy()
+    np.testing.assert_allclose(found, np.stack([*wanted, images[-1]]), atol=1e-6)
+
+
+def test_windows_without_speech_train_the_second_output_only():
+    """Their first logit changes nothing, their second does; one output alone has its own loss."""
+    speech, synthetic = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    settings = Recipe(**RECIPE | {"speech_weight": 0.5})
+    logits = torch.tensor([[0.3, 2.0], [0.4, 1.0], [5.0, -1.0]], requires_grad=True)
+    module.loss_of(logits, synthetic, speech, settings).backward()
+    assert logits.grad[2, 0] == 0.0
+    assert (logits.grad[:2] != 0.0).all()
+    assert logits.grad[2, 1] > 0.0
+    single = module.loss_of(logits[:, :1], synthetic, speech, settings)
+    expected = (np.logaddexp(0, 0.3) + np.logaddexp(0, -0.4)) / 2
+    assert single.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_network_below_chance_is_not_shipped(tones, tmp_path, monkeypatch):
     """Where synthetic clips score lower than human ones there is nothing to calibrate, and no bundle."""
-    labels = {"real": 1.0, "fake": -1.0}
-    monkeypatch.setattr(
-        "training.calibrate.clip_logits",
-        lambda score, dev, *_: [np.full(2, labels[clip.label], np.float32) for clip in dev.clips],
-    )
+    logits = {"real": 1.0, "fake": -1.0}
+
+    def rows(score, dev, *_):
+        """Two windows a clip: logit, level, bandwidth, clipped share, noise; whether it is telephone."""
+        return [
+            np.array([[logits[clip.label], -20, 8e3, 0, 30, narrow] for narrow in (0, 1)], np.float32)
+            for clip in dev.clips
+        ]
+
+    monkeypatch.setattr("training.calibrate.clip_logits", rows)
     with pytest.raises(FacError, match="chance"):
         train(recipe_file(tmp_path, epochs=1), tones, tmp_path)
     assert not (tmp_path / "bundle").exists()
