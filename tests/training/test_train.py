@@ -1,6 +1,8 @@
 """From a folder of sounds to a bundle that is measured: the whole way in seconds."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -304,3 +306,38 @@ def test_importing_training_loads_no_torch():
     """The command line asks for the package before it knows whether torch is installed."""
     code = "import sys, training, training.manifest, training.vocoder; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from training import train as module
+module.ship = lambda run, *_: None
+start = module.Run.start
+module.Run.start = lambda *given: runs.append(start(*given)) or runs[0]
+runs = []
+module.train(*map(Path, sys.argv[1:]))
+print(sum(float(value.double().abs().sum()) for value in runs[0].network.parameters()))
+"""
+
+
+def test_two_processes_train_one_network(tones, tmp_path):
+    """Started as torchrun does, both end with the same weights after half as many steps; the first writes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    path = recipe_file(tmp_path, epochs=1, conditions=["wideband"], dev_every=1)
+    one = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, "-c", PROCESS, path, tones, tmp_path / "run"]
+    processes = [
+        subprocess.Popen(
+            command, env={**one, "RANK": rank, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
+        )
+        for rank in "01"
+    ]
+    said = [process.communicate(timeout=110)[0].splitlines()[-1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said[0] == said[1]
+    state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
+    assert state["steps"] == 2
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
