@@ -32,6 +32,7 @@ app.command(epilog="Example: fac train predecessor corpus/ --out runs/first")(tr
 app.command(epilog="Example: fac evaluate runs/first/bundle corpus/ --split test")(training.evaluate)
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
 app.add_typer(configuration.app, name="config")
+app.add_typer(training.corpus, name="corpus")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""``fac train``, ``fac evaluate`` and ``fac export``: make a model of one's own."""
+"""``fac train``, ``fac evaluate``, ``fac export``, ``fac corpus build``: make a model of one's own."""
 
 import importlib
 import json
@@ -69,6 +69,41 @@ def export(*, bundle: Bundle) -> None:
     """
     with _training("export") as module:
         module.export_onnx(bundle)
+
+
+corpus = typer.Typer(help="Make a corpus to train on.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@corpus.callback()
+def _corpus() -> None:
+    """Without a callback, a group of one command would be that command."""
+
+
+@corpus.command(epilog="Example: fac corpus build corpus --out corpus/ --clones clones/")
+def build(
+    *,
+    plan: Annotated[
+        Path, typer.Argument(help="YAML file, or `corpus` for the one that comes with it.", metavar="PLAN")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the corpus; it must not hold one.", metavar="FOLDER")],
+    clones: Annotated[
+        Path | None, typer.Option(help="Folder with clones, each at OWNER/NAME.", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """Fetch, decode, cut and write the recordings that a plan names, with a manifest.
+
+    A repository is fetched at its commit unless there is a clone; one without a commit is passed over. Mind
+    the licences: they are the sources', and the manifest repeats them. Exit code 1 where a repository could
+    not be had.
+    """
+    with _training("builder") as module:
+        settings = module.Plan.load(_recipe(plan))
+        clips, failed = module.build(
+            settings, out, clones=clones, tell=lambda text: typer.echo(text, err=True)
+        )
+    typer.echo(f"{clips} clips in {out / 'manifest.csv'}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _check(recipe: Path, data: Path, *, as_json: bool) -> None:
