@@ -1,9 +1,14 @@
-"""The registry of networks: log-mel image in, logits out."""
+"""The registry of networks: log-spectrogram in, logits out.
+
+Every network gives logits ``[B, outputs]``: synthetic speech first, speech of any kind second if there are
+two; positive means yes.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from fac_model.config import NetworkConfig
@@ -40,12 +45,62 @@ class SpectrogramCNN(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """``[B, 1, bands, frames]`` to logits ``[B, outputs]``: synthetic, then speech if there are two."""
+        """``[B, 1, bands, frames]`` to logits ``[B, outputs]``."""
         logits: Tensor = self.head(self.blocks(image))
         return logits
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"spectrogram_cnn": SpectrogramCNN}
+class TextureCNN(nn.Module):
+    """Judges texture: the colour of the channel is taken out first, and places are forgotten last.
+
+    ::
+
+        [B, 1, 128, 200] -> mean of each band removed -> 16 -> pool -> 32 -> pool -> 64 -> pool -> 128
+            -> mean and deviation over the image -> dropout -> outputs
+
+    What a microphone, room or line adds to each band alike, and the average voice, are gone with the mean.
+    The deviation over the image says how uneven a texture is, which its mean does not.
+    """
+
+    def __init__(
+        self, widths: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.3, outputs: int = 2
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip((1, *widths), widths, strict=False):
+            # The batch norm that follows has its own bias.
+            layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(fan_out), nn.ReLU(), nn.MaxPool2d(2)]
+        self.blocks = nn.Sequential(*layers[:-1])
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * widths[-1], outputs))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, 1, bands, frames]`` to logits ``[B, outputs]``."""
+        texture = self.blocks(without_colour(image)).float()
+        mean = texture.mean(dim=(2, 3))
+        # Where a map is zero throughout, the root of its variance would have no gradient.
+        deviation = (texture.var(dim=(2, 3), unbiased=False) + 1e-5).sqrt()
+        logits: Tensor = self.head(torch.cat([mean, deviation], dim=1))
+        return logits
+
+
+def without_colour(image: Tensor) -> Tensor:
+    """Each band of ``[B, 1, bands, frames]`` minus its mean over time, the whole at deviation 1.
+
+    On a logarithmic spectrum this is cepstral mean subtraction (Atal 1974): any fixed filter falls out.
+    """
+    flat = image - image.mean(dim=3, keepdim=True)
+    power = flat.square().mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)
+    return flat / power.sqrt().clamp(min=_LEAST_DEVIATION)
+
+
+_LEAST_DEVIATION = 0.05
+"""A flatter image holds nothing; dividing by less would only amplify rounding."""
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "spectrogram_cnn": SpectrogramCNN,
+    "texture_cnn": TextureCNN,
+}
 
 
 def build(config: NetworkConfig) -> nn.Module:
