@@ -76,7 +76,9 @@ class BundleManifest(BaseModel):
     outputs: Outputs
     calibration: Calibration
     settings_sha256: Sha256
-    """Over the four above: with others, the weights and the exported graph would disagree."""
+    """Over the four above and, unless float32, precision: with others, weights and graph would disagree."""
+    precision: Literal["float32", "int8"] = "float32"
+    """Of the convolutions in ``model.onnx``."""
     quality: QualityRange | None = None
     """Of the windows that it was calibrated on."""
     metrics: dict[str, JsonValue] = {}
@@ -179,6 +181,7 @@ class Bundle:
         *,
         calibration: Calibration | None = None,
         quality: QualityRange | None = None,
+        precision: Literal["float32", "int8"] | None = None,
         metrics: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
         files: Mapping[str, bytes] | None = None,
@@ -190,7 +193,13 @@ class Bundle:
         """
         if files and WEIGHTS in files:
             raise BundleError(f"other weights make another bundle: write {WEIGHTS} with Bundle.save")
-        parts = {"calibration": calibration, "quality": quality, "metrics": metrics, "training": training}
+        parts = {
+            "calibration": calibration,
+            "quality": quality,
+            "precision": precision,
+            "metrics": metrics,
+            "training": training,
+        }
         fields = dict(self.manifest) | {key: value for key, value in parts.items() if value is not None}
         contents = {name: self.read(name) for name in self.manifest.files} | dict(files or {})
         return self._write(self.path, fields, contents)
@@ -319,8 +328,10 @@ def _contiguous(tensors: Mapping[str, npt.NDArray[Any]]) -> Arrays:
 
 
 def _settings_digest(manifest: BundleManifest) -> str:
-    """SHA-256 over front end, network, outputs and calibration."""
+    """SHA-256 over front end, network, outputs, calibration and, where it is another, precision."""
     settings = manifest.model_dump(mode="json", include={"front_end", "network", "outputs", "calibration"})
+    if manifest.precision != "float32":
+        settings["precision"] = manifest.precision
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

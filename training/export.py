@@ -29,16 +29,26 @@ def export_onnx(bundle_dir: Path) -> Bundle:
         FacError: the graph's logits differ from torch's; the bundle is left as it was.
     """
     bundle = Bundle.load(bundle_dir)
+    return bundle.update(precision="float32", files={ONNX: checked_graph(bundle)})
+
+
+def checked_graph(bundle: Bundle) -> bytes:
+    """The content of ``model.onnx``, which scores as torch does.
+
+    Raises:
+        fac_model.bundle.BundleError: the bundle is damaged.
+        FacError: the graph's logits differ from torch's.
+    """
     detector = Detector.load(bundle)
     window_samples = bundle.manifest.front_end.window_samples
     graph = _graph(detector, window_samples)
     difference = parity(detector, graph, window_samples)
     if not difference <= TOLERANCE:
         raise FacError(
-            f"{bundle_dir}: the exported graph's logits differ from torch's by {difference:.2g}, more than "
+            f"{bundle.path}: the exported graph's logits differ from torch's by {difference:.2g}, more than "
             f"{TOLERANCE:g}: nothing was written; try another version of torch or onnxscript"
         )
-    return bundle.update(files={ONNX: graph})
+    return graph
 
 
 def parity(detector: Detector, graph: bytes, window_samples: int) -> float:

@@ -83,6 +83,15 @@ def test_export_stays_in_the_bundle(exported):
     assert loaded.model_id == exported.model_id
 
 
+def test_export_brings_float32_back(bundle, monkeypatch):
+    """A bundle whose graph was quantised is another one until it is exported again."""
+    monkeypatch.setattr(training.export, "checked_graph", lambda bundle: b"graph")
+    small = bundle.update(precision="int8", files={ONNX: b"small"})
+    assert Bundle.load(small.path).model_id == small.model_id != bundle.model_id
+    again = export_onnx(bundle.path)
+    assert (again.model_id, again.manifest.precision) == (bundle.model_id, "float32")
+
+
 def test_graph_tells_nothing_of_the_machine(exported):
     """No stack trace with somebody's folders is shipped, and the graph is valid."""
     graph = exported.read(ONNX)
