@@ -51,32 +51,40 @@ class SpectrogramCNN(nn.Module):
 
 
 class TextureCNN(nn.Module):
-    """Judges texture: the colour of the channel is taken out first, and places are forgotten last.
+    """Judges texture: fine structure is read at full resolution, and where it stood is forgotten.
 
     ::
 
-        [B, 1, 128, 200] -> mean of each band removed -> 16 -> pool -> 32 -> pool -> 64 -> pool -> 128
-            -> mean and deviation over the image -> dropout -> outputs
+        [B, 1, 128, 200] -> beside it, each band without its mean -> 12, 12 -> pool -> 24, 24 -> pool
+            -> 64 -> pool -> 128 -> mean and deviation over the image -> dropout -> outputs
 
-    What a microphone, room or line adds to each band alike, and the average voice, are gone with the mean.
-    The deviation over the image says how uneven a texture is, which its mean does not.
+    A generator's traces are a few bands and frames wide; a first layer that skips every other row and column
+    loses them. The deviation over the image says how uneven a texture is, which its mean does not.
     """
 
     def __init__(
-        self, widths: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.3, outputs: int = 2
+        self,
+        widths: Sequence[int] = (12, 24, 64, 128),
+        depths: Sequence[int] = (2, 2, 1, 1),
+        dropout: float = 0.3,
+        outputs: int = 2,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip((1, *widths), widths, strict=False):
-            # The batch norm that follows has its own bias.
-            layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(fan_out), nn.ReLU(), nn.MaxPool2d(2)]
+        fan_in = 2
+        for fan_out, depth in zip(widths, depths, strict=True):
+            for _ in range(depth):
+                # The batch norm that follows has its own bias.
+                layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)]
+                layers += [nn.BatchNorm2d(fan_out), nn.ReLU()]
+                fan_in = fan_out
+            layers += [nn.MaxPool2d(2)]
         self.blocks = nn.Sequential(*layers[:-1])
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * widths[-1], outputs))
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * fan_in, outputs))
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, 1, bands, frames]`` to logits ``[B, outputs]``."""
-        texture = self.blocks(without_colour(image)).float()
+        texture = self.blocks(torch.cat([image, without_colour(image)], dim=1)).float()
         mean = texture.mean(dim=(2, 3))
         # Where a map is zero throughout, the root of its variance would have no gradient.
         deviation = (texture.var(dim=(2, 3), unbiased=False) + 1e-5).sqrt()

@@ -4,7 +4,7 @@ import torch
 
 from fac_model.config import NetworkConfig
 from fac_model.front_end import LogMel
-from fac_model.network import NETWORKS, build, weights_of
+from fac_model.network import NETWORKS, build, weights_of, without_colour
 
 LOGITS = [0.7523, 1.5523, 0.0173, 2.3333, -3.4777]
 
@@ -18,11 +18,18 @@ def test_predecessors_network_has_its_parameters():
 @pytest.mark.parametrize("frames", [200, 126])
 def test_one_row_of_logits_an_image(name, frames):
     """Every network takes the images of both presets and gives one row of logits for each."""
-    network = build(NetworkConfig(name=name)).eval()
-    assert network(torch.zeros(3, 1, 128, frames)).shape == (3, 1)
-    assert network(torch.zeros(1, 1, 128, frames)).shape == (1, 1)
-    both = build(NetworkConfig(name=name, settings={"outputs": 2})).eval()
-    assert both(torch.zeros(3, 1, 128, frames)).shape == (3, 2)
+    for outputs in (1, 2):
+        network = build(NetworkConfig(name=name, settings={"outputs": outputs})).eval()
+        assert network(torch.zeros(3, 1, 128, frames)).shape == (3, outputs)
+        assert network(torch.zeros(1, 1, 128, frames)).shape == (1, outputs)
+
+
+def test_without_colour_a_fixed_filter_falls_out():
+    """What adds the same to a band at all times, and what scales all decibels, changes nothing."""
+    image = torch.randn(2, 1, 128, 200)
+    filtered = 3.0 * image + torch.randn(2, 1, 128, 1)
+    assert (without_colour(filtered) - without_colour(image)).abs().max() < 1e-4
+    assert not without_colour(torch.ones(1, 1, 128, 200)).any()
 
 
 def test_logits_are_what_they_were(network, waves):
