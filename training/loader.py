@@ -1,6 +1,9 @@
 """Batches made ahead of the training step, in processes of their own."""
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
 
 from torch.utils.data import DataLoader, Dataset
@@ -33,7 +36,6 @@ def batches(mixture: Mixture, keys: list[tuple[int, int]], workers: int) -> Iter
             Batches(mixture),
             sampler=keys,
             batch_size=None,
-            collate_fn=_as_it_is,
             num_workers=workers,
             prefetch_factor=AHEAD,
             worker_init_fn=_start,
@@ -42,10 +44,15 @@ def batches(mixture: Mixture, keys: list[tuple[int, int]], workers: int) -> Iter
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
-
-
 def _start(_: int) -> None:
-    """Ctrl-C is for the trainer, which ends its workers."""
+    """Ctrl-C is for the trainer, which ends its workers; if it is killed, they end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_with_trainer() -> None:
+    """Without this a worker whose trainer was killed would wait for ever for its batches to be taken."""
+    trainer = multiprocessing.parent_process()
+    if trainer is not None:
+        trainer.join()
+        os._exit(1)
