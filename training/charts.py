@@ -17,7 +17,7 @@ ROW_INCHES = 0.24
 def generators(found: Found) -> Figure:
     """A bar a generator: EER against all human clips, with the interval over clips; a dot after G.711."""
     rows = sorted(found["wideband"]["by_generator"], key=lambda row: row["eer"]["value"])
-    figure, (axes,) = panels(1, "EER by generator", (7.0, 1.8 + ROW_INCHES * len(rows)))
+    figure, (axes,) = panels(1, "EER by generator", (7.0, 2.2 + ROW_INCHES * len(rows)))
     kinds = sorted({row["kind"] for row in rows})
     colours = {kind: KINDS[number % len(KINDS)] for number, kind in enumerate(kinds)}
     places = np.arange(len(rows))
@@ -34,14 +34,14 @@ def generators(found: Found) -> Figure:
     axes.set_yticks(places, [f"{short(row['name'])} ({row['clips']})" for row in rows], fontsize=8)
     axes.set(xlabel="EER; at 50 % chance", xlim=(0.0, None), ylim=(-0.7, len(rows) - 0.3))
     percent(axes, "x")
-    axes.legend(handles=handles, loc="lower right", fontsize=8)
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=8)
     return figure
 
 
 def false_alarms(found: Found) -> Figure:
     """Two bars a human source: called synthetic at probability 0.5, and at the alert threshold."""
     rows = found["wideband"]["false_alarms"][::-1]
-    figure, (axes,) = panels(1, "False alarms by human source", (7.0, 1.8 + 1.3 * ROW_INCHES * len(rows)))
+    figure, (axes,) = panels(1, "False alarms by human source", (7.0, 2.2 + 1.3 * ROW_INCHES * len(rows)))
     places = np.arange(len(rows))
     for threshold, words, shift, colour in (
         ("even", "probability above 0.5", 0.18, "#e8a13a"),
@@ -59,7 +59,7 @@ def false_alarms(found: Found) -> Figure:
     axes.set_yticks(places, [f"{short(row['name'])} ({row['clips']})" for row in rows], fontsize=8)
     axes.set(xlabel="human clips called synthetic", xlim=(0.0, None), ylim=(-0.6, len(rows) - 0.4))
     percent(axes, "x")
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower left", ncols=2, fontsize=8)
     return figure
 
 
@@ -74,8 +74,8 @@ def matrix(cells: Mapping[str, Any]) -> Figure | None:
     axes.imshow(aucs, cmap="RdYlGn", vmin=0.3, vmax=1.0, aspect="auto")
     for i in range(rows):
         for j in range(columns):
-            text = f"{100 * aucs[i, j]:.0f}"
-            axes.text(j, i, text, ha="center", va="center", color="black", fontsize=7)
+            ink = "white" if aucs[i, j] > 0.93 or aucs[i, j] < 0.37 else "black"
+            axes.text(j, i, f"{100 * aucs[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=7)
     axes.set_yticks(range(rows), [short(row["name"]) for row in cells["generators"]], fontsize=8)
     names = [short(row["name"], 24) for row in cells["sources"]]
     axes.set_xticks(range(columns), names, fontsize=8, rotation=55, ha="right", rotation_mode="anchor")

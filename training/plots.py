@@ -219,8 +219,8 @@ def _calibration(scored: Speech) -> Figure:
         ylabel="cost; 1: without listening",
         ylim=(0.0, 1.4),
     )
-    left.legend()
-    right.legend(fontsize=8, loc="lower center")
+    left.legend(fontsize=9)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)
     return figure
 
 

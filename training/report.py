@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ FOLDED = {"clip", "window", "by_generator", "by_language", "false_alarms", "wors
 """Tables that are opened by a click."""
 ON_TERMINAL = ("aims", "clip_over_sources", "alerts", "by_kind", "by_era", "worst_cells", "peers")
 TERMINAL_COLUMNS = {
-    "clip_over_sources": ("", "EER", "Cllr", "min Cllr", "actDCF", "minDCF"),
+    "clip_over_sources": ("", "EER", "Cllr", "actDCF", "minDCF"),
     "by_kind": ("kind", "clips", "AUC", "EER", "missed, p > 0.5"),
     "by_era": ("era", "clips", "AUC", "EER", "missed, p > 0.5"),
-    "peers": ("", "EER", "AUC", "false alarms", "missed", "worst source", "min Cllr"),
+    "peers": ("", "EER", "AUC", "false alarms", "missed"),
 }
 """Of the wider tables, what a terminal shows."""
 
@@ -65,10 +66,13 @@ def _terminal(sheet: Sheet) -> Table:
     table.title_justify = table.caption_justify = "left"
     places = [number for number, name in enumerate(sheet.head) if name in kept]
     for number in places:
-        table.add_column(sheet.head[number], justify="left" if number == 0 else "right")
-    rows = sheet.rows[:WORST_ON_TERMINAL] if sheet.key == "worst_cells" else sheet.rows
-    for row in rows:
-        table.add_row(*(row[number] for number in places))
+        table.add_column(sheet.head[number], justify="left" if number == 0 else "right", overflow="fold")
+    seen: Counter[str] = Counter()
+    for row in sheet.rows:
+        seen[row[0]] += 1
+        if sheet.key == "worst_cells" and seen[row[0]] > WORST_ON_TERMINAL:
+            continue
+        table.add_row(*(row[number].replace(" (", "\n(") if number else row[number] for number in places))
     return table
 
 

@@ -32,7 +32,7 @@ LEVELS = {
     "window": "one 2-s window a clip, intervals over generators and human sources",
 }
 GROUPS = {"by_kind": "kind", "by_era": "era", "by_generator": "generator"}
-WORST_ON_TERMINAL = 5
+WORST_ON_TERMINAL = 3
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def aim_cell(cell: Figures, *, ratio: bool) -> str:
         return NONE
     text = plain(cell["found"]) if ratio else rate(cell["found"])
     if "name" in cell["found"]:
-        text += f" {cell['found']['name']}"
+        text += f"\n{cell['found']['name']}"
     if cell["aim"] is None:
         return text
     goal = f"{cell['aim']:g}" if ratio else f"{100 * cell['aim']:g} %"
-    return f"{text} {'✓' if cell['met'] else '✗'} {goal}"
+    return f"{text}\naim {goal} {'✓' if cell['met'] else '✗'}"
 
 
 def _levels(found: Figures, level: str) -> Sheet:
@@ -111,7 +111,7 @@ def _alerts(figures: Figures) -> Sheet:
                 name_of(condition),
                 rate(row["alert"]["false_alarms"]),
                 rate(row["alert"]["misses"]),
-                f"{rate(worst)} {worst['name']}",
+                f"{rate(worst)}\n{worst['name']}",
                 rate(row["false_alarm_summary"]["alert"]["mean"]),
             ]
         )
