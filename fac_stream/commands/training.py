@@ -1,4 +1,4 @@
-"""``fac train``, ``fac evaluate``, ``fac export``, ``fac corpus build``: make a model of one's own."""
+"""``fac train``, ``fac evaluate``, ``fac export``, ``fac corpus``: make a model of one's own."""
 
 import importlib
 import json
@@ -119,6 +119,36 @@ def build(
     typer.echo(f"{clips} clips in {out / 'manifest.csv'}")
     if failed:
         raise typer.Exit(1)
+
+
+@corpus.command(epilog="Example: fac corpus revoice corpus/ --vocoder mine:gan --system GAN --out copies/")
+def revoice(
+    *,
+    data: Data,
+    vocoder: Annotated[
+        str, typer.Option(help="Python function: samples and 16000 to samples.", metavar="MODULE:NAME")
+    ],
+    system: Annotated[str, typer.Option(help="The vocoder's name in the manifest.")],
+    out: Annotated[Path, typer.Option(help="Folder of the copies and their manifest.", metavar="FOLDER")],
+    source: Annotated[str, typer.Option(help="Where its weights come from.")] = "",
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
+    year: Annotated[int | None, typer.Option(help="Of the vocoder.", min=1900, max=2100)] = None,
+    part: Annotated[str, typer.Option(help="2/5: every fifth clip from the 2nd.", metavar="K/N")] = "1/1",
+) -> None:
+    """Make fakes of the training humans with a vocoder of yours: same words, level, band and timing.
+
+    Each copy lies in the folder with a row in its manifest.csv; a run that was stopped goes on where it was.
+    """
+    number, _, count = part.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise typer.BadParameter("give K/N with K from 1 to N", param_hint="--part")
+    with _training("revoice") as module:
+        voice = module.Voice(system, source, licence, str(year or ""))
+        share = (int(number), int(count))
+        made, likeness = module.revoice(data, module.load(vocoder), voice, out, part=share)
+    typer.echo(f"{made} new copies in {out / 'manifest.csv'}; median likeness to originals {likeness:.2f}")
+    if likeness < module.LIKE:
+        typer.echo(f"below {module.LIKE}: compare the vocoder's analysis with its training code", err=True)
 
 
 def _check(recipe: Path, data: Path, *, as_json: bool) -> None:
