@@ -99,9 +99,10 @@ def evaluate(
     asked = _check(split, conditions, store=store)
     loaded, rivals = Bundle.load(bundle), [Peer.load(place) for place in peers]
     parts = Parts.open(data, Split(split), limit)
-    with Work(parts.clips * (len(asked) + len(rivals) * len(PEER_CONDITIONS))) as work:
+    shared = [name for name in PEER_CONDITIONS if name in asked]
+    with Work(parts.clips * (len(asked) + len(rivals) * len(shared))) as work:
         heard = {name: _hear(loaded, parts, name, work) for name in asked}
-        others = {rival: _hear_peer(rival, parts, work) for rival in rivals}
+        others = {rival: _hear_peer(rival, parts, shared, work) for rival in rivals}
     shortcuts = probe(data, Split(split), limit=limit, seed=seed) if probes else []
     rules, best = Rules(loaded.manifest.calibration), most_speech(parts.speech, WINDOWS_PER_CLIP)
     found = {name: findings(each, best, rules, draws=draws, seed=seed) for name, each in heard.items()}
@@ -215,7 +216,7 @@ def _hear(bundle: Bundle, parts: Parts, condition: str, work: Work) -> Heard:
     return Heard(answers(parts.speech), *aside)
 
 
-def _hear_peer(peer: Peer, parts: Parts, work: Work) -> dict[str, Heard]:
+def _hear_peer(peer: Peer, parts: Parts, conditions: Sequence[str], work: Work) -> dict[str, Heard]:
     def answers(part: Corpus, condition: str) -> Scored:
         tell = work.begin(f"{peer.name}, {condition}", len(part.clips))
         return hear(peer, part, condition, WINDOWS_PER_CLIP, tell)
@@ -224,7 +225,7 @@ def _hear_peer(peer: Peer, parts: Parts, work: Work) -> dict[str, Heard]:
         name: Heard(
             answers(parts.speech, name), answers(parts.nonspeech, name) if parts.nonspeech.clips else None
         )
-        for name in PEER_CONDITIONS
+        for name in conditions
     }
 
 

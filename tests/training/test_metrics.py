@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 
-from training.metrics import figures, with_intervals
+from training.metrics import ALARM_WEIGHT, FIGURES, MAX_RATIO, Ranking, figures
 
+# Four human scores, two of them above 0; four synthetic ones, one below: 11 of 16 pairs stand in order.
+# Above ln 1.9 = 0.64 lie one human and three synthetic ones, which is also the cheapest place for a threshold.
+LABELS = np.array([False, False, False, False, True, True, True, True])
+SCORES = np.array([-3.0, -2.0, 0.5, 4.0, -1.0, 1.0, 2.0, 3.0])
 HAND = {
     "f1": 2 * 3 / (2 * 3 + 1 + 2),
     "accuracy": 5 / 8,
@@ -13,15 +17,55 @@ HAND = {
     "recall": 3 / 4,
     "auc": 11 / 16,
     "eer": 1 / 4,
+    "false_alarms": 2 / 4,
+    "misses": 1 / 4,
+    "min_dcf": 1.9 / 4 + 1 / 4,
+    "act_dcf": 1.9 / 4 + 1 / 4,
+    "dcf_ratio": 1.0,
 }
-"""Four human scores, two of them above 0; four synthetic ones, one below: 11 of 16 pairs stand in order."""
-LABELS = np.array([False, False, False, False, True, True, True, True])
-SCORES = np.array([-3.0, -2.0, 0.5, 4.0, -1.0, 1.0, 2.0, 3.0])
+LOGISTIC = {-3: 0.0486, -2: 0.1269, 0.5: 0.9741, 4: 4.0181, 1: 0.3133, 2: 0.1269, 3: 0.0486}
+"""ln(1 + e^x): what a human scored x loses, and what a synthetic one scored -x loses."""
 
 
 def test_figures_by_hand():
     """Eight clips on paper."""
-    assert figures(LABELS, SCORES) == pytest.approx(HAND)
+    found = figures(LABELS, SCORES)
+    assert {name: found[name] for name in HAND} == pytest.approx(HAND)
+    human = sum(LOGISTIC[x] for x in (-3, -2, 0.5, 4)) / 4
+    synthetic = (1.3133 + LOGISTIC[1] + LOGISTIC[2] + LOGISTIC[3]) / 4
+    assert found["cllr"] == pytest.approx((human + synthetic) / 2 / np.log(2), abs=1e-3)
+
+
+def test_pooling_by_hand():
+    """From above: human, three synthetic, human, synthetic, two human.
+
+    The first four pool to 3/4 synthetic, the next two to 1/2, the last two are human without doubt.
+    """
+    bits = (3 * -np.log2(3 / 4) + -np.log2(1 / 2)) / 4 + (-np.log2(1 / 4) - np.log2(1 / 2)) / 4
+    assert figures(LABELS, SCORES)["min_cllr"] == pytest.approx(bits / 2)
+
+
+@pytest.mark.parametrize("constant", [0.0, 5.0])
+def test_a_constant_score_says_nothing(constant):
+    """It ranks nothing; an LLR of 0 costs one bit, a sure one more; minDCF is that of refusing nobody."""
+    found = figures(LABELS, np.full(8, constant))
+    assert found["auc"] == pytest.approx(0.5)
+    assert found["eer"] == pytest.approx(0.5)
+    assert found["min_cllr"] == pytest.approx(1.0)
+    assert found["min_dcf"] == pytest.approx(1.0)
+    assert found["cllr"] == pytest.approx(1.0) if constant == 0.0 else found["cllr"] > 3.0
+    assert found["act_dcf"] == pytest.approx(1.0 if constant == 0.0 else ALARM_WEIGHT)
+
+
+def test_perfect_separation_costs_nothing_at_the_best_threshold():
+    """MinDCF, min Cllr and EER are 0; what is perfectly ranked may still be badly calibrated."""
+    labels = np.array([False, False, True, True])
+    well, shifted = figures(labels, np.array([-9.0, -8, 8, 9])), figures(labels, np.array([1.0, 2, 8, 9]))
+    for found in (well, shifted):
+        assert (found["min_dcf"], found["min_cllr"], found["eer"], found["auc"]) == (0.0, 0.0, 0.0, 1.0)
+    assert (well["act_dcf"], well["dcf_ratio"]) == (0.0, 1.0)
+    assert (shifted["act_dcf"], shifted["dcf_ratio"]) == (pytest.approx(1.9), MAX_RATIO)
+    assert well["cllr"] < 0.001 < shifted["cllr"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -44,49 +88,38 @@ def test_extremes_of_the_equal_error_rate():
         assert figures(labels, np.array(scores, float))["eer"] == pytest.approx(eer)
 
 
-def test_figures_do_not_depend_on_a_rising_map():
-    """AUC and EER see the order only."""
-    rng = np.random.default_rng(0)
-    labels, scores = rng.random(100) < 0.5, rng.normal(size=100)
-    before, after = figures(labels, scores), figures(labels, np.tanh(scores) * 7 - 1)
-    assert before["auc"] == pytest.approx(after["auc"])
-    assert before["eer"] == pytest.approx(after["eer"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rising_map_changes_no_ranking(seed):
+    """AUC, EER, minDCF and min Cllr see the order only, and no map beats the best one."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random(200) < 0.4
+    scores = np.round(rng.normal(size=200) + labels, 1)
+    before = figures(labels, scores)
+    for after in (figures(labels, 3 * scores - 2), figures(labels, np.tanh(scores))):
+        for name in ("auc", "eer", "min_dcf", "min_cllr"):
+            assert before[name] == pytest.approx(after[name])
+        assert after["min_cllr"] <= after["cllr"] + 1e-12
+        assert after["min_dcf"] <= after["act_dcf"] + 1e-12
+
+
+def test_class_sizes_do_not_matter():
+    """Ten times as many humans of the same kind: only accuracy, precision and F1 move."""
+    labels, scores = np.append(LABELS, np.zeros(36, bool)), np.append(SCORES, np.repeat(SCORES[:4], 9))
+    before, after = figures(LABELS, SCORES), figures(labels, scores)
+    for name in set(FIGURES) - {"accuracy", "precision", "f1"}:
+        assert before[name] == pytest.approx(after[name])
 
 
 def test_weights_are_repetitions():
-    """A bootstrap draw counts a clip n times exactly as n copies of it would."""
-    from training.metrics import Ranking
-
+    """A bootstrap draw counts a clip n times exactly as n copies of it would, for every figure and draw."""
     rng = np.random.default_rng(1)
     labels, scores = rng.random(60) < 0.5, np.round(rng.normal(size=60), 1)
-    weights = rng.integers(0, 4, 60)
-    copies = np.repeat(np.arange(60), weights)
+    weights = rng.integers(0, 4, (3, 60))
     drawn = Ranking.of(labels, scores).figures(weights.astype(float))
-    assert drawn == pytest.approx(figures(labels[copies], scores[copies]))
-
-
-def test_intervals_hold_the_value_and_shrink_with_data():
-    """Ten times the clips, an interval a third as wide; the same seed gives the same."""
-    rng = np.random.default_rng(0)
-
-    def interval(n):
-        labels = np.arange(n) % 2 == 0
-        return with_intervals(labels, rng.normal(size=n) + labels, draws=200)
-
-    few, many = interval(100), interval(1000)
-    for rows in (few, many):
-        for row in rows.values():
-            assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
-    assert many["auc"]["high"] - many["auc"]["low"] < 0.6 * (few["auc"]["high"] - few["auc"]["low"])
-    assert with_intervals(LABELS, SCORES, draws=50) == with_intervals(LABELS, SCORES, draws=50)
-
-
-def test_whole_groups_are_drawn():
-    """Clips of one generator come together: copies of a clip add nothing, and the interval stays as wide."""
-    labels, scores = np.repeat(LABELS, 20), np.repeat(SCORES, 20)
-    groups = [str(i // 20) for i in range(len(labels))]
-    single, grouped = with_intervals(labels, scores), with_intervals(labels, scores, groups)
-    assert grouped["auc"]["high"] - grouped["auc"]["low"] > 3 * (single["auc"]["high"] - single["auc"]["low"])
+    for number, row in enumerate(weights):
+        copies = np.repeat(np.arange(60), row)
+        found = figures(labels[copies], scores[copies])
+        assert {name: values[number] for name, values in drawn.items()} == pytest.approx(found)
 
 
 @pytest.mark.parametrize("labels", [np.zeros(4, bool), np.ones(4, bool)])
