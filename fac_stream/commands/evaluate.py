@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fac_stream.commands.training import Bundle, Data, _training
+from fac_stream.commands.training import Bundle, Data, training_part
 
 
 def evaluate(
@@ -37,7 +37,7 @@ def evaluate(
     Prints what is aimed at and what is reached, by condition, kind and era, the worst cells and the peers;
     writes metrics.json, plots and report.html, which needs no other file.
     """
-    with _training("evaluate") as module:
+    with training_part("evaluate") as module:
         asked = {} if conditions is None else {"conditions": [name for name in conditions.split(",") if name]}
         module.evaluate(
             bundle,

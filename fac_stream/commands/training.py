@@ -1,4 +1,4 @@
-"""``fac train``, ``fac evaluate``, ``fac export``, ``fac corpus``: make a model of one's own."""
+"""``fac train``, ``fac export``, ``fac corpus``: make a model of one's own."""
 
 import importlib
 import json
@@ -38,28 +38,8 @@ def train(
         return
     if out is None:
         raise typer.BadParameter("a training needs --out FOLDER", param_hint="--out")
-    with _training("train") as module:
+    with training_part("train") as module:
         typer.echo(module.train(_recipe(recipe), data, out, resume=resume))
-
-
-def evaluate(
-    *,
-    bundle: Bundle,
-    data: Data,
-    split: Annotated[str, typer.Option(help="Which part of the data: train, dev or test.")] = "test",
-    out: Annotated[
-        Path | None, typer.Option(help="Where report and plots go; runs/evaluate-SPLIT unless given.")
-    ] = None,
-    store: Annotated[
-        bool, typer.Option("--store", help="Keep figures and plots in the bundle too; test only.")
-    ] = False,
-) -> None:
-    """Measure a bundle on labelled data.
-
-    Prints F1, accuracy, precision, recall, AUC and EER, and writes a report with plots.
-    """
-    with _training("evaluate") as module:
-        module.evaluate(bundle, data, split, out or Path("runs") / f"evaluate-{split}", store=store)
 
 
 def export(
@@ -78,10 +58,10 @@ def export(
     convolutions are 8-bit: smaller, and faster on most processors; what that costs on dev is printed.
     """
     if int8 is None:
-        with _training("export") as module:
+        with training_part("export") as module:
             module.export_onnx(bundle)
         return
-    with _training("quantise") as module:
+    with training_part("quantise") as module:
         for name, found in module.quantise(bundle, int8).items():
             typer.echo(f"{name:8} EER {found['eer']:.1%}  AUC {found['auc']:.3f}")
 
@@ -111,7 +91,7 @@ def build(
     the licences: they are the sources', and the manifest repeats them. Exit code 1 where a repository could
     not be had.
     """
-    with _training("builder") as module:
+    with training_part("builder") as module:
         settings = module.Plan.load(_recipe(plan))
         clips, failed = module.build(
             settings, out, clones=clones, tell=lambda text: typer.echo(text, err=True)
@@ -142,7 +122,7 @@ def revoice(
     number, _, count = part.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise typer.BadParameter("give K/N with K from 1 to N", param_hint="--part")
-    with _training("revoice") as module:
+    with training_part("revoice") as module:
         voice = module.Voice(system, source, licence, str(year or ""))
         share = (int(number), int(count))
         made, likeness = module.revoice(data, module.load(vocoder), voice, out, part=share)
@@ -152,9 +132,9 @@ def revoice(
 
 
 def _check(recipe: Path, data: Path, *, as_json: bool) -> None:
-    with _training("recipe") as module:
+    with training_part("recipe") as module:
         module.Recipe.load(_recipe(recipe))
-    with _training("check") as module:
+    with training_part("check") as module:
         report = module.check(data)
     for line in [json.dumps(report.as_dict())] if as_json else report.lines():
         typer.echo(line)
@@ -163,7 +143,7 @@ def _check(recipe: Path, data: Path, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _training(part: str) -> Iterator[Any]:
+def training_part(part: str) -> Iterator[Any]:
     """A module of ``training``; what it needs is an extra, and what a bundle lacks is said in words."""
     from fac_model.bundle import BundleError
 

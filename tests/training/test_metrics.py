@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from training.metrics import ALARM_WEIGHT, FIGURES, MAX_RATIO, Ranking, figures
 
 # Four human scores, two of them above 0; four synthetic ones, one below: 11 of 16 pairs stand in order.
-# Above ln 1.9 = 0.64 lie one human and three synthetic ones, which is also the cheapest place for a threshold.
+# Above ln 1.9 = 0.64 lie one human and three synthetic ones, also the cheapest place for a threshold.
 LABELS = np.array([False, False, False, False, True, True, True, True])
 SCORES = np.array([-3.0, -2.0, 0.5, 4.0, -1.0, 1.0, 2.0, 3.0])
 HAND = {
