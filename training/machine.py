@@ -75,7 +75,7 @@ def joined(workers: int) -> Iterator[Place]:
     # On a GPU a few operations have no deterministic form: they warn and go on.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch's stubs lack it
     if count > 1:
         # The first process may decode a whole corpus before the others go on.
         distributed.init_process_group(

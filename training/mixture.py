@@ -177,8 +177,7 @@ class Mixture:
             dice -= share
             if dice < 0.0:
                 return self._copy_pair(draw_human(self._sources, rng), engine, rng)
-        sampling = "uniform" if settings.sampling == "uniform" else "paired"
-        human, fake = draw_pair(self._sources, sampling, rng)
+        human, fake = draw_pair(self._sources, "uniform" if settings.sampling == "uniform" else "paired", rng)
         shared = bool(rng.random() < settings.shared_channel_pages)
         return Group((self._pick(human), self._pick(fake)), same_channel=shared)
 

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 
 import training
+from fac_model.config import FrontEndConfig
 from fac_stream.errors import ConfigError
 from training.augment import IMAGE, WAVE
 from training.recipe import Recipe
 
-SHIPPED = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))
+RECIPES = Path(training.__file__).parent / "recipes"
+SHIPPED = sorted(set(RECIPES.glob("*.yaml")) - {RECIPES / "corpus.yaml"})
+"""All but the one that builds a corpus."""
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -35,6 +38,13 @@ def test_the_predecessor_is_kept_exactly():
         ("name: x\naugment: {echo: 0.5}\n", "augment.echo"),
         ("name: x\naugment: {gain: 1.5}\n", "augment.gain"),
         ("name: x\nlearning_rate: fast\n", "learning_rate"),
+        ("name: x\nconditions: [moon]\n", "conditions.0.*'moon' is not known"),
+        ("name: x\nsampling: paired\ncopies: {parrot: 0.1}\n", "copies.parrot"),
+        ("name: x\nsampling: paired\ncopies: {world: 0.6, griffin_lim: 0.6}\n", "more than 1"),
+        ("name: x\ncopies: {world: 0.1}\n", "set sampling to paired"),
+        ("name: x\nchoose_on: holdout_eer\n", "holdout names no sources"),
+        ("name: x\nnonspeech: 1.0\n", "no room for speech"),
+        ("name: x\nfront_end: {hop_length: 3}\n", "front_end.*hop_length"),
         ("name: X!\n", "name"),
         ("- a\n- b\n", "recipe.yaml"),
         ("name: [\n", "cannot read"),
@@ -52,3 +62,9 @@ def test_a_missing_recipe_is_said(tmp_path):
     """A path without a file is named."""
     with pytest.raises(ConfigError, match="cannot read"):
         Recipe.load(tmp_path / "none.yaml")
+
+
+def test_a_front_end_is_named_or_spelt_out():
+    """A preset by name, or the settings themselves."""
+    assert Recipe(name="x", front_end="predecessor").front_end_config == FrontEndConfig.preset("predecessor")
+    assert Recipe(name="x", front_end={"n_fft": 512}).front_end_config == FrontEndConfig(n_fft=512)
