@@ -95,11 +95,10 @@ def percent(axes: Axes, *which: str) -> None:
 
 def png(figure: Figure) -> bytes:
     """A figure as a file of 256 colours, a third of what all colours would take."""
-    raw, file = io.BytesIO(), io.BytesIO()
+    drawn, file = io.BytesIO(), io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(raw, format="raw")
-    width, height = (round(length * figure.dpi) for length in figure.get_size_inches())
-    picture = Image.frombytes("RGBA", (width, height), raw.getvalue()).convert("RGB")
+    figure.savefig(drawn, format="png")
+    picture = Image.open(drawn).convert("RGB")
     # An octree keeps rare colours, which the median cut merges: the few red cells of a green matrix.
     few = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(file, "png", optimize=True)

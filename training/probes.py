@@ -54,11 +54,12 @@ def silence(samples: Samples) -> list[float]:
     if not len(places):
         return [np.nan] * 6
     inner = active[places[0] : places[-1] + 1]
-    pauses = frame_levels(samples)[~active]
+    levels = frame_levels(samples)
+    pauses = levels[~active]
     starts = int(np.sum(np.diff(inner.astype(int)) == -1))
     quiet = float(np.median(pauses)) if len(pauses) else np.nan
     lead_s, trail_s = places[0] / 50, (len(active) - 1 - places[-1]) / 50
-    digital = float(np.mean(samples == 0.0))
+    digital = float(np.mean(levels <= FLOOR_DB))
     return [lead_s, trail_s, 1.0 - float(inner.mean()), starts / (len(samples) / SAMPLE_RATE), quiet, digital]
 
 
