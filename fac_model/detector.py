@@ -9,7 +9,7 @@ from torch import nn
 
 from fac_model.bundle import Bundle, BundleError
 from fac_model.calibration import Calibration
-from fac_model.front_end import LogMel
+from fac_model.front_end import LogSpectrogram
 from fac_model.network import build
 from fac_model.quality import is_telephone
 
@@ -19,10 +19,10 @@ Samples = npt.NDArray[np.float32]
 class Detector:
     """Scores batches of windows with torch; stateless between calls."""
 
-    def __init__(self, front_end: LogMel, network: nn.Module, calibration: Calibration) -> None:
+    def __init__(self, front_end: LogSpectrogram, network: nn.Module, calibration: Calibration) -> None:
         self.graph = nn.Sequential(front_end, network).eval()
         self.calibration = calibration
-        self.device = front_end.mel.device
+        self.device = front_end.triangles.device
 
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
@@ -40,7 +40,7 @@ class Detector:
             network.load_state_dict(weights, strict=True, assign=True)
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{bundle.path}: {error}") from error
-        front_end = LogMel(manifest.front_end)
+        front_end = LogSpectrogram(manifest.front_end)
         return cls(front_end.to(device), network.to(device), manifest.calibration)
 
     @torch.inference_mode()

@@ -16,22 +16,22 @@ _LEAST_DEVIATION_DB = 1.0
 """A flatter image than this holds nothing; dividing by less would only amplify rounding."""
 
 
-class LogMel(nn.Module):
-    """Log-mel spectrogram, z-scored over each window.
+class LogSpectrogram(nn.Module):
+    """Logarithmic spectrogram, z-scored over each window.
 
-    The power of each mel band is taken relative to the loudest point of the window and cut off ``top_db``
+    The power of each band is taken relative to the loudest point of the window and cut off ``top_db``
     below it; with the z-score that follows, the image does not depend on the level of the recording. Digital
     silence gives an image of zeros.
     """
 
-    mel: Tensor
+    triangles: Tensor
 
     def __init__(self, config: FrontEndConfig | None = None) -> None:
         super().__init__()
         self.config = config or FrontEndConfig()
         self.spectrum = PowerSpectrum(self.config)
         triangles = torch.from_numpy(filters(self.config))
-        self.register_buffer("mel", triangles[self.spectrum.bins], persistent=False)
+        self.register_buffer("triangles", triangles[self.spectrum.bins], persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
         """float32 ``[B, window_samples]`` to ``[B, 1, bands, frames]``.
@@ -43,7 +43,7 @@ class LogMel(nn.Module):
             raise ValueError(f"windows must be [B, {self.config.window_samples}], not {list(wave.shape)}")
         # Half precision would drown everything 60 dB below the loudest bin.
         with torch.autocast(wave.device.type, enabled=False):
-            power = self.spectrum(wave) @ self.mel  # [B, frames, bands]
+            power = self.spectrum(wave) @ self.triangles  # [B, frames, bands]
             loudest = power.amax(dim=(1, 2), keepdim=True).clamp(min=_QUIETEST)
             floor = 10.0 ** (-self.config.top_db / 10.0)
             decibels = 10.0 * torch.log10((power / loudest).clamp(min=floor)) + self.config.top_db
@@ -78,7 +78,7 @@ class PowerSpectrum(nn.Module):
         super().__init__()
         self.config = config
         self.bins = [*range(0, config.n_fft // 2, 2), *range(1, config.n_fft // 2, 2)]
-        """The order of the bins in the result; Nyquist, to which no mel filter reaches, is left out."""
+        """The order of the bins in the result; Nyquist, to which no band reaches, is left out."""
         self.span = (config.frames - 1) * config.hop_length + config.n_fft
         # Frames are gathered in blocks of which both hop and frame are multiples.
         self.block = math.gcd(config.hop_length, config.n_fft)

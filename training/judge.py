@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fac_model.front_end import LogMel
+from fac_model.front_end import LogSpectrogram
 from fac_stream.audio.frames import Samples
 from fac_stream.errors import FacError
 from training.channel import CONDITIONS
@@ -27,7 +27,7 @@ class Judge:
         ManifestError: a part lacks a class.
     """
 
-    def __init__(self, settings: Recipe, front_end: LogMel, corpus: Corpus) -> None:
+    def __init__(self, settings: Recipe, front_end: LogSpectrogram, corpus: Corpus) -> None:
         self.settings = settings
         self.front_end = front_end
         self.parts = {"dev": corpus.speech(Split.DEV)}

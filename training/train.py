@@ -23,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fac_model.bundle import Bundle
 from fac_model.calibration import Calibration
-from fac_model.front_end import LogMel
+from fac_model.front_end import LogSpectrogram
 from fac_model.network import weights_of
 from training import checkpoint
 from training.calibrate import calibrate
@@ -71,7 +71,7 @@ def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
             out.mkdir(parents=True, exist_ok=True)
             if resume:
                 checkpoint.restore(out / "checkpoint", run)
-        front_end = LogMel(settings.front_end_config).to(place.device)
+        front_end = LogSpectrogram(settings.front_end_config).to(place.device)
         judge = Judge(settings, front_end, corpus)
         with Watch(out / "tensorboard", run, silent=place.rank > 0) as watch:
             try:
@@ -202,10 +202,10 @@ def loss_of(logits: Tensor, synthetic: Tensor, speech: Tensor, settings: Recipe)
     return loss
 
 
-def ship(run: Run, front_end: LogMel, mixture: Mixture, corpus: Corpus, out: Path) -> Path:
+def ship(run: Run, front_end: LogSpectrogram, mixture: Mixture, corpus: Corpus, out: Path) -> Path:
     """The best epoch's weights as a calibrated bundle with its graph."""
     run.average.load_state_dict(run.best)
-    silence = torch.zeros(1, front_end.config.window_samples, device=front_end.mel.device)
+    silence = torch.zeros(1, front_end.config.window_samples, device=front_end.triangles.device)
     outputs = forward(run.average.eval(), front_end(silence), "fp32").shape[1]
     unfinished = Bundle.save(
         out / "bundle.unfinished",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fac_model.config import FrontEndConfig
-from fac_model.front_end import LogMel, PowerSpectrum, filters
+from fac_model.front_end import LogSpectrogram, PowerSpectrum, filters
 
 PRESETS = ["default", "predecessor"]
 
@@ -34,7 +34,7 @@ def test_two_seconds_give_the_frames_of_the_preset(name, frames, waves):
     """The default image is 128x200, the predecessor's 128x126."""
     config = FrontEndConfig.preset(name)
     assert config.frames == frames
-    assert LogMel(config)(torch.from_numpy(waves)).shape == (5, 1, 128, frames)
+    assert LogSpectrogram(config)(torch.from_numpy(waves)).shape == (5, 1, 128, frames)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_folded_products_equal_the_fourier_transform(config):
 def test_image_equals_its_definition(name, waves):
     """The image is the clipped, z-scored decibels of the definition, written out in double precision."""
     config = FrontEndConfig.preset(name)
-    image = LogMel(config)(torch.from_numpy(waves[1:])).numpy()[:, 0]
+    image = LogSpectrogram(config)(torch.from_numpy(waves[1:])).numpy()[:, 0]
     assert np.abs(image - plain_image(waves[1:], config)).max() < 1e-3
 
 
@@ -63,20 +63,20 @@ def test_level_does_not_matter(gain_db, waves):
     """A recording that is up to 40 dB fainter gives the same image."""
     loud = torch.from_numpy(waves)
     faint = loud * 10 ** (gain_db / 20)
-    front_end = LogMel()
+    front_end = LogSpectrogram()
     assert (front_end(faint) - front_end(loud)).abs().max() < 1e-3
 
 
 def test_dc_offset_does_not_matter(waves):
     """A converter's DC offset leaves the default image as it is."""
-    front_end = LogMel()
+    front_end = LogSpectrogram()
     clean = torch.from_numpy(waves[1:3])
     assert (front_end(clean + 0.05) - front_end(clean)).abs().max() < 0.05
 
 
 def test_digital_silence_is_an_even_image():
     """Zeros in, zeros out: nothing infinite, nothing made up."""
-    assert not LogMel()(torch.zeros(2, 32_000)).any()
+    assert not LogSpectrogram()(torch.zeros(2, 32_000)).any()
 
 
 @pytest.mark.parametrize(
@@ -92,21 +92,21 @@ def test_digital_silence_is_an_even_image():
 )
 def test_odd_input_stays_finite(wave):
     """Windows with almost nothing in them give finite images of bounded size."""
-    image = LogMel()(wave.float())
+    image = LogSpectrogram()(wave.float())
     assert image.isfinite().all()
     assert image.abs().max() < 200
 
 
 def test_batch_equals_single(waves):
     """A window's image does not depend on its neighbours in the batch."""
-    front_end, batch = LogMel(), torch.from_numpy(waves)
+    front_end, batch = LogSpectrogram(), torch.from_numpy(waves)
     singly = torch.cat([front_end(window[None]) for window in batch])
     assert (front_end(batch) - singly).abs().max() < 1e-4
 
 
 def test_autocast_does_not_reach_the_front_end(waves):
     """Training in half precision sees the image that serving sees."""
-    front_end, batch = LogMel(), torch.from_numpy(waves)
+    front_end, batch = LogSpectrogram(), torch.from_numpy(waves)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         image = front_end(batch)
     assert torch.equal(image, front_end(batch))
@@ -116,7 +116,7 @@ def test_autocast_does_not_reach_the_front_end(waves):
 def test_other_lengths_are_refused(shape):
     """A window that is not 2 s long is refused, not cut or filled up in silence."""
     with pytest.raises(ValueError, match="32000"):
-        LogMel()(torch.zeros(shape))
+        LogSpectrogram()(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fac_model.config import NetworkConfig
-from fac_model.front_end import LogMel
+from fac_model.front_end import LogSpectrogram
 from fac_model.network import NETWORKS, build, weights_of, without_colour
 
 LOGITS = [0.7523, 1.5523, 0.0173, 2.3333, -3.4777]
@@ -34,13 +34,13 @@ def test_without_colour_a_fixed_filter_falls_out():
 
 def test_logits_are_what_they_were(network, waves):
     """The numbers are stored: whoever changes them makes every bundle in use score differently."""
-    logits = network(LogMel()(torch.from_numpy(waves))).detach().numpy()[:, 0]
+    logits = network(LogSpectrogram()(torch.from_numpy(waves))).detach().numpy()[:, 0]
     assert np.abs(logits - LOGITS).max() < 2e-3
 
 
 def test_batch_equals_single(network, waves):
     """A logit does not depend on the other windows of the batch."""
-    images = LogMel()(torch.from_numpy(waves))
+    images = LogSpectrogram()(torch.from_numpy(waves))
     singly = torch.cat([network(image[None]) for image in images])
     assert (network(images) - singly).abs().max() < 1e-4
 
