@@ -55,32 +55,24 @@ class TextureCNN(nn.Module):
 
     ::
 
-        [B, 1, 128, 200] -> beside it, each band without its mean -> 12, 12 -> pool -> 24, 24 -> pool
-            -> 64 -> pool -> 128 -> mean and deviation over the image -> dropout -> outputs
+        [B, 1, 128, 200] -> beside it, each band without its mean -> 16 -> pool -> 32 -> pool -> 64 -> pool
+            -> 128 -> mean and deviation over the image -> dropout -> outputs
 
     A generator's traces are a few bands and frames wide; a first layer that skips every other row and column
     loses them. The deviation over the image says how uneven a texture is, which its mean does not.
     """
 
     def __init__(
-        self,
-        widths: Sequence[int] = (12, 24, 64, 128),
-        depths: Sequence[int] = (2, 2, 1, 1),
-        dropout: float = 0.3,
-        outputs: int = 2,
+        self, widths: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.3, outputs: int = 2
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        fan_in = 2
-        for fan_out, depth in zip(widths, depths, strict=True):
-            for _ in range(depth):
-                # The batch norm that follows has its own bias.
-                layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)]
-                layers += [nn.BatchNorm2d(fan_out), nn.ReLU()]
-                fan_in = fan_out
-            layers += [nn.MaxPool2d(2)]
+        for fan_in, fan_out in zip((2, *widths), widths, strict=False):
+            # The batch norm that follows has its own bias.
+            layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(fan_out), nn.ReLU(), nn.MaxPool2d(2)]
         self.blocks = nn.Sequential(*layers[:-1])
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * fan_in, outputs))
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * widths[-1], outputs))
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, 1, bands, frames]`` to logits ``[B, outputs]``."""
