@@ -114,7 +114,7 @@ def _det(scored: Speech) -> Figure:
     for condition, part in scored.items():
         alarms, finds = _curves(part)
         eer = figures(part.labels, part.llrs)["eer"]
-        text = f"{name_of(condition)}: EER {eer:.1%}"
+        text = f"{name_of(condition)}: EER {100 * eer:.1f} %"
         axes.plot(_probit(alarms), _probit(1.0 - finds), color=colour_of(condition), label=text, lw=1.5)
         axes.plot(_probit(np.array([eer])), _probit(np.array([eer])), "o", ms=5, color=colour_of(condition))
     ticks = _probit(np.array(RATES))

@@ -136,7 +136,7 @@ def _groups(found: Figures, key: str) -> Sheet:
             rate(row["eer"]),
             rate(row["missed"]["even"]),
             rate(row["missed"]["alert"]),
-            *(f"{other[row['name']]['eer']['value']:.1%}" for other in others.values()),
+            *(f"{100 * other[row['name']]['eer']['value']:.1f} %" for other in others.values()),
         ]
         for row in found["wideband"][key]
     ]
@@ -166,7 +166,7 @@ def _worst(found: Figures) -> Sheet:
             row["generator"],
             row["source"],
             f"{row['auc']:.3f}",
-            f"{row['eer']:.1%}",
+            f"{100 * row['eer']:.1f} %",
             " / ".join(map(str, row["clips"])),
         ]
         for condition in ("wideband", "g711")
