@@ -115,14 +115,21 @@ def evaluate(
         "probes": shortcuts,
         "peers": _side_by_side(loaded.model_id, heard, others, draws, seed),
     }
-    speech = {name: each.speech for name, each in heard.items()}
-    history = loaded.manifest.training.get("history")
-    pictures = plots.all_plots(speech, found, history)
-    report.write(out, result, pictures, plots.all_plots(speech, found, history, dark=True))
-    if store:
-        _store(loaded, result, pictures)
-    report.show(result, Console())
+    _publish(loaded, result, heard, out, store=store)
     return result
+
+
+def _publish(bundle: Bundle, result: Figures, heard: Mapping[str, Heard], out: Path, *, store: bool) -> None:
+    """Draw, write, keep in the bundle where asked to, and print."""
+    speech = {name: each.speech for name, each in heard.items()}
+    history = bundle.manifest.training.get("history")
+    light, dark = (
+        plots.all_plots(speech, result["conditions"], history, dark=dark) for dark in (False, True)
+    )
+    report.write(out, result, light, dark)
+    if store:
+        _store(bundle, result, light)
+    report.show(result, Console())
 
 
 def _check(split: str, conditions: Sequence[str], *, store: bool) -> list[str]:
