@@ -55,6 +55,11 @@ class FrontEndConfig(BaseModel):
             raise ValueError("f_min must lie below f_max")
         if self.padding >= self.window_samples or self.n_fft > self.window_samples:
             raise ValueError("padding and n_fft must be shorter than the window")
+        if self.scale == "log":
+            if self.f_min == 0.0:
+                raise ValueError("the scale log needs an f_min above 0")
+            if (self.bands + 1) * self.sample_rate / self.n_fft > self.f_max - self.f_min:
+                raise ValueError("so many bands of the scale log need a larger n_fft")
         return self
 
     @classmethod

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fac_model.config import FrontEndConfig
-from fac_model.front_end import LogSpectrogram, PowerSpectrum, filters
+from fac_model.front_end import LogSpectrogram, PowerSpectrum, band_edges, filters
 
 PRESETS = ["default", "predecessor"]
 
@@ -138,6 +138,31 @@ def test_mel_scale_is_slaneys(hertz, mel):
     assert abs(int(filters(config)[bin_of].argmax()) - index) <= 0.51
 
 
+@pytest.mark.parametrize("scale", ["mel", "linear", "log"])
+def test_every_scale_reaches_from_end_to_end(scale):
+    """Edges rise from the lowest frequency to the highest, and no band is without a bin."""
+    config = FrontEndConfig(scale=scale)
+    edges = band_edges(config)
+    assert edges.shape == (config.bands + 2,)
+    assert (edges[0], edges[-1]) == pytest.approx((config.f_min, config.f_max))
+    assert (np.diff(edges) > 0).all()
+    assert (filters(config).max(axis=0) > 0).all()
+
+
+def test_linear_bands_are_equally_wide():
+    """In Hertz, all of them."""
+    assert np.ptp(np.diff(band_edges(FrontEndConfig(scale="linear")))) < 1e-6
+
+
+def test_logarithmic_bands_are_equally_wide_in_octaves():
+    """But where bins lie further apart than that, as far apart as bins."""
+    edges = band_edges(FrontEndConfig(scale="log"))
+    wide = np.diff(edges) > 16_000 / 1024 + 1e-6
+    assert 0 < wide.sum() < len(wide)
+    assert np.diff(edges)[~wide] == pytest.approx(16_000 / 1024)
+    assert np.ptp((edges[1:] / edges[:-1])[wide]) < 1e-6
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -146,6 +171,8 @@ def test_mel_scale_is_slaneys(hertz, mel):
         {"bands": 100_000},
         {"hop_length": 0},
         {"sample_rate": 8000},
+        {"scale": "log", "f_min": 0.0},
+        {"scale": "log", "n_fft": 256, "padding": 48},
         {"window_samples": 64_000},
         {"top_db": float("nan")},
         {"unknown": 1},
