@@ -21,7 +21,7 @@ from fac_stream.commands.check import Check
 from fac_stream.config import Config, Model, Server
 from fac_stream.config import MicrophoneSource as MicrophoneOptions
 from fac_stream.errors import ScorerError, SourceError
-from fac_stream.scoring.backend import open_scorer
+from fac_stream.scoring.backend import open_bundle, scorer_of
 from fac_stream.sources.microphone import MicrophoneSource
 
 RECORD_S = 2.0
@@ -43,9 +43,10 @@ def configuration(path: Path | None, fault: str) -> Check:
 
 
 def model(options: Model) -> Check:
-    """Whether the bundle loads and scores, and how fast."""
+    """Whether the bundle loads and scores, how fast, and how often it errs by its own account."""
     try:
-        scorer = open_scorer(options)
+        bundle = open_bundle(options)
+        scorer = scorer_of(bundle, options)
         window = np.random.default_rng(0).normal(0, 0.1, (1, 2 * SAMPLE_RATE)).astype(np.float32)
         spent_ms = []
         for _ in range(TRIALS):
@@ -55,6 +56,8 @@ def model(options: Model) -> Check:
     except ScorerError as error:
         return Check("model", "fail", str(error), "see model.bundle and model.backend in the configuration")
     found = f"{scorer.model} on {scorer.device}, {min(spent_ms):.1f} ms a window of 2 s"
+    if eer := bundle.eer:
+        found += f"; equal error rate {eer['value']:.1%} ({eer['low']:.1%} to {eer['high']:.1%})"
     if min(spent_ms) > 250:
         return Check("model", "warn", found, "this machine keeps up with one or two calls only")
     return Check("model", "ok", found)

@@ -3,6 +3,7 @@ import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -20,7 +21,8 @@ from tests.pulse import MICROPHONE, RATE, SINK
 @pytest.fixture
 def healthy(monkeypatch):
     """A machine with a quick model and no sound devices."""
-    monkeypatch.setattr(examinations, "open_scorer", lambda options: FakeScorer())
+    monkeypatch.setattr(examinations, "open_bundle", lambda options: SimpleNamespace(eer=None))
+    monkeypatch.setattr(examinations, "scorer_of", lambda bundle, options: FakeScorer())
     monkeypatch.setattr(microphone, "list_devices", lambda: Devices([], []))
 
 
@@ -58,6 +60,7 @@ def test_a_server_without_a_microphone_is_healthy(fac, healthy, configured):
         "microphone": "warn",
     }
     assert "fake@00000000 on cpu" in found(outcome)["model"][1]
+    assert "error rate" not in found(outcome)["model"][1]
 
 
 def test_lines_for_people_have_the_remedy_below(fac, healthy, configured):
@@ -79,13 +82,23 @@ def test_a_bad_configuration_fails_and_the_rest_is_still_examined(fac, healthy, 
     assert len(found(outcome)) == 7
 
 
+def test_the_error_rate_that_the_model_states_is_told(fac, healthy, configured, monkeypatch):
+    """Value and interval, where the bundle has them."""
+    stated = SimpleNamespace(eer={"value": 0.2, "low": 0.153, "high": 0.26})
+    monkeypatch.setattr(examinations, "open_bundle", lambda options: stated)
+
+    outcome = fac("doctor", "--json", "--config", configured())
+
+    assert found(outcome)["model"][1].endswith("; equal error rate 20.0% (15.3% to 26.0%)")
+
+
 def test_a_model_that_does_not_load_fails(fac, healthy, configured, monkeypatch):
     """The reason is the scorer's own."""
 
     def broken(options):
         raise ScorerError("the bundle's hash does not fit")
 
-    monkeypatch.setattr(examinations, "open_scorer", broken)
+    monkeypatch.setattr(examinations, "open_bundle", broken)
     outcome = fac("doctor", "--json", "--config", configured())
 
     assert outcome.code == 1
@@ -98,7 +111,7 @@ def test_an_examination_that_breaks_is_a_failure(fac, healthy, configured, monke
     def broken(options):
         raise ZeroDivisionError("strange")
 
-    monkeypatch.setattr(examinations, "open_scorer", broken)
+    monkeypatch.setattr(examinations, "open_bundle", broken)
     outcome = fac("doctor", "--json", "--config", configured())
 
     assert outcome.code == 1
