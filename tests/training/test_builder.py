@@ -272,8 +272,9 @@ def test_a_bad_plan_says_why(tmp_path, change, said):
 
 
 def test_the_shipped_plan_is_valid():
-    """Every pinned origin has rules and a licence; no generator is in two splits."""
+    """Every pinned origin has rules and a licence; no origin comes twice, no generator is in two splits."""
     shipped = Plan.load(Path(training.__file__).parent / "recipes/corpus.yaml")
+    assert len({origin.repository for origin in shipped.origins}) == len(shipped.origins)
     assert all(origin.licence for origin in shipped.origins)
     assert all(address(origin.repository) and origin.rules for origin in shipped.origins if origin.commit)
     where = {(rule.system, rule.split) for origin in shipped.origins for rule in origin.rules if rule.system}
