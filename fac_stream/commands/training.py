@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from fac_stream.commands.options import AsJson
-from fac_stream.errors import FacError
+from fac_stream.errors import ConfigError, FacError
 
 Bundle = Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="BUNDLE")]
 Data = Annotated[Path, typer.Argument(help="Manifest CSV, or a folder with real/ and fake/.", metavar="DATA")]
@@ -39,7 +39,7 @@ def train(
     if out is None:
         raise typer.BadParameter("a training needs --out FOLDER", param_hint="--out")
     with training_part("train") as module:
-        typer.echo(module.train(_recipe(recipe), data, out, resume=resume))
+        typer.echo(module.train(shipped(recipe, "recipe"), data, out, resume=resume))
 
 
 def export(
@@ -69,11 +69,6 @@ def export(
 corpus = typer.Typer(help="Make a corpus to train on.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@corpus.callback()
-def _corpus() -> None:
-    """Without a callback, a group of one command would be that command."""
-
-
 @corpus.command(epilog="Example: fac corpus build corpus --out corpus/ --clones clones/")
 def build(
     *,
@@ -92,7 +87,7 @@ def build(
     not be had.
     """
     with training_part("builder") as module:
-        settings = module.Plan.load(_recipe(plan))
+        settings = module.Plan.load(shipped(plan, "plan"))
         clips, failed = module.build(
             settings, out, clones=clones, tell=lambda text: typer.echo(text, err=True)
         )
@@ -133,7 +128,7 @@ def revoice(
 
 def _check(recipe: Path, data: Path, *, as_json: bool) -> None:
     with training_part("recipe") as module:
-        module.Recipe.load(_recipe(recipe))
+        module.Recipe.load(shipped(recipe, "recipe"))
     with training_part("check") as module:
         report = module.check(data)
     for line in [json.dumps(report.as_dict())] if as_json else report.lines():
@@ -158,14 +153,19 @@ def training_part(part: str) -> Iterator[Any]:
         raise FacError(str(error)) from None
 
 
-def _recipe(given: Path) -> Path:
-    if given.exists() or given.suffix or len(given.parts) > 1:
+def shipped(given: Path, kind: Literal["recipe", "plan"]) -> Path:
+    """The file that is given, or the one of that name that comes with the package.
+
+    Raises:
+        ConfigError: there is neither; it names those that come with the package.
+    """
+    if given.is_file() or given.suffix or len(given.parts) > 1:
         return given
     import training
 
-    shipped = Path(training.__file__).parent / "recipes"
-    path = shipped / f"{given}.yaml"
-    if not path.is_file():
-        names = ", ".join(sorted(recipe.stem for recipe in shipped.glob("*.yaml")))
-        raise FacError(f"no file and no recipe {str(given)!r}; recipes that come with it: {names}")
-    return path
+    folder = Path(training.__file__).parent / "recipes"
+    # The one plan, of the corpus, lies among the recipes that are trained on it.
+    names = sorted(path.stem for path in folder.glob("*.yaml") if (path.stem == "corpus") == (kind == "plan"))
+    if str(given) not in names:
+        raise ConfigError(f"no file and no {kind} {str(given)!r}; there are: {', '.join(names)}")
+    return folder / f"{given}.yaml"

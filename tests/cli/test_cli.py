@@ -10,7 +10,7 @@ from fac_stream.errors import ConfigError, FacError
 from fac_stream.sources import devices
 from fac_stream.sources.devices import Device, Devices
 
-COMMANDS = ["run", "scan", "watch", "devices", "doctor", "train", "evaluate", "export", "config"]
+COMMANDS = ["run", "scan", "watch", "devices", "doctor", "train", "evaluate", "export", "config", "corpus"]
 MICROPHONE = Device("headset", "", "pulse", 48_000, 1, monitor=False, default=True)
 
 
@@ -36,7 +36,9 @@ def machine(monkeypatch):
     return plug
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "config check", "config show"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "config check", "config show", "corpus build", "corpus revoice"]
+)
 def test_every_command_explains_itself_with_an_example(fac, command):
     """``--help`` has what one would copy."""
     outcome = fac(*command.split(), "--help")
@@ -44,7 +46,7 @@ def test_every_command_explains_itself_with_an_example(fac, command):
     assert outcome.code == 0
     assert outcome.err == ""
     assert "Usage: fac" in outcome.out
-    assert "Example: fac " in outcome.out or command == "config"
+    assert "Example: fac " in outcome.out or command in {"config", "corpus"}
 
 
 def test_the_list_of_commands_is_whole(fac):

@@ -1,12 +1,16 @@
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 import typer
 
 from fac_stream.cli import app
-from fac_stream.commands.training import _recipe
+from fac_stream.commands.training import shipped
+from fac_stream.errors import ConfigError
 
 ROOT = typer.main.get_command(app)
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def examples(command):
@@ -18,6 +22,17 @@ def examples(command):
 
 
 EXAMPLES = list(examples(ROOT))
+LINES = re.findall(r"^fac [^#\n]*", README.read_text(encoding="utf-8"), re.MULTILINE)
+"""Commands as the README shows them."""
+
+
+def leaves(command):
+    """The commands that do something: groups stand for those below."""
+    below = getattr(command, "commands", {}).values()
+    for one in below:
+        yield from leaves(one)
+    if not below:
+        yield command
 
 
 def parsed(example):
@@ -32,11 +47,11 @@ def parsed(example):
 
 
 def test_every_command_has_an_example():
-    """Nine commands, two of them below ``config``, and how to start."""
-    assert len(EXAMPLES) == 11
+    """Those below ``config`` and ``corpus``, too."""
+    assert [command.name for command in leaves(ROOT) if not command.epilog] == []
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", [*EXAMPLES, *LINES])
 def test_every_example_can_be_typed(example):
     """Commands, options and the types of their values are those of the real parser."""
     assert parsed(example).params
@@ -46,4 +61,20 @@ def test_the_recipe_of_the_example_exists():
     """Nobody's first training ends with "no such recipe"."""
     (example,) = [example for example in EXAMPLES if example.startswith("fac train")]
 
-    assert _recipe(parsed(example).params["recipe"]).is_file()
+    assert shipped(parsed(example).params["recipe"], "recipe").is_file()
+
+
+def test_the_plan_of_the_example_exists(tmp_path, monkeypatch):
+    """Also where a folder of its name lies: the example makes one."""
+    (example,) = [example for example in EXAMPLES if example.startswith("fac corpus build")]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").mkdir()
+
+    assert shipped(parsed(example).params["plan"], "plan").is_file()
+
+
+@pytest.mark.parametrize(("kind", "other"), [("recipe", "corpus"), ("plan", "default")])
+def test_a_plan_is_no_recipe(kind, other):
+    """Only what the command can use is named and found."""
+    with pytest.raises(ConfigError, match=f"no {kind} '{other}'; there are: (?!.*{other})"):
+        shipped(Path(other), kind)
