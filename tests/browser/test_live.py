@@ -45,7 +45,7 @@ def test_sound_unlike_that_of_calibration_has_chips(page, daemon):
     """The last scored window's flags in plain words; a flag of a newer daemon stands for itself."""
     daemon.say(started(), scored(0.10, 2.0, quality=["noisy", "clipped", "underwater"]))
     card = call_of(page)
-    for word in ("noisy", "distorted", "underwater"):
+    for word in ("less sure, as the sound is", "noisy", "distorted", "underwater"):
         expect(card.get_by_text(word, exact=True)).to_be_visible()
 
     daemon.say(scored(None, 2.5))
@@ -53,6 +53,7 @@ def test_sound_unlike_that_of_calibration_has_chips(page, daemon):
 
     daemon.say(scored(0.10, 3.0))
     expect(card.get_by_text("noisy", exact=True)).to_have_count(0)
+    expect(card.get_by_text("less sure")).to_have_count(0)
 
 
 def test_silence_is_not_human(page, daemon):

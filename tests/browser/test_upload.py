@@ -58,6 +58,7 @@ def test_doubts_about_the_recording_are_told(page, daemon):
     choose(page)
     region = page.get_by_role("region", name="Check a recording")
 
+    expect(region.get_by_role("term").last).to_have_text("Less sure, as the sound is")
     expect(region.get_by_role("definition").last).to_have_text("muffled, noisy")
 
 

@@ -7,7 +7,6 @@ import { decisionWord, fillMeter, finalWord, qualityWords, showBadge, speakMeter
 import { showTable } from "./table.js";
 
 const LIVE_SPAN_S = 120;
-const LESS_SURE = "Unlike what the model was calibrated on: its score is less sure";
 
 export class LegView {
   constructor(store, call, leg) {
@@ -54,7 +53,8 @@ export class LegView {
     facts.push(`${number(leg.speech_s)} s of speech`);
     if (!over) facts.push(leg.level_dbfs === null ? "silent" : `${number(leg.level_dbfs)} dBFS`);
     if (!over && leg.latency_ms !== null) facts.push(`scored in ${number(leg.latency_ms)} ms`);
-    const chips = qualityWords(leg.quality).map((word) => el("span", { className: "count", title: LESS_SURE }, word));
+    const chips = qualityWords(leg.quality).map((word) => el("span", { className: "count" }, word));
+    if (chips.length) facts.push("less sure, as the sound is");
     refs.facts.replaceChildren(...facts.filter(Boolean).map((fact) => el("span", {}, fact)), ...chips);
   };
 

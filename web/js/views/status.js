@@ -33,12 +33,13 @@ export function showPhase(phase, words, seconds) {
 
 export async function loadModel() {
   const { loaded, version, device, accuracy, eer } = await getModel();
+  const mistakes = eer && `${percent(eer.value)} (${percent(eer.low)} to ${percent(eer.high)})`;
   const facts = [
     ["Loaded", loaded ? "yes" : "no, nothing is scored"],
     ["Version", version],
     ["Runs on", device],
     ["Accuracy on its test set", Number.isFinite(accuracy) ? percent(accuracy) : null],
-    ["Equal error rate there", eer && `${percent(eer.value)} (${percent(eer.low)} to ${percent(eer.high)})`],
+    ["Mistakes on its test set (equal error rate)", mistakes],
   ];
   $("model-facts").replaceChildren(...pairs(facts));
 }

@@ -134,7 +134,7 @@ function fill(refs, name, answer) {
     ["Confidence", percent(confidence)],
     ["Decision", decision && finalWord(decision)],
     ["Speech", `${number(speech_s, 1)} s of ${clock(duration_s)}`],
-    ["Less sure, as it is", qualityWords(answer.quality).join(", ")],
+    ["Less sure, as the sound is", qualityWords(answer.quality).join(", ")],
   ];
   refs.facts.append(...pairs(facts));
 }
