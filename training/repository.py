@@ -1,13 +1,16 @@
 """Files of one commit of a git repository, read without a work tree: nothing in it is ever run.
 
 Only blobs are read, by ``git ls-tree`` and ``git cat-file``: no checkout, so no hooks, filters, links or
-submodules. Git is called with a list of arguments and a deadline, ignores the user's settings, asks no
-questions and speaks HTTPS or reads a local folder, nothing else.
+submodules. Git is called with a list of arguments, a deadline and a limit on what it may write, ignores the
+user's settings and asks no questions. It fetches by HTTPS alone, and nothing while it reads a clone: the
+clone's own settings could name programs for that.
 """
 
 import os
 import re
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +20,17 @@ from fac_stream.errors import FacError
 FETCH_S = 3_600
 READ_S = 120
 """Deadlines in seconds."""
+MAX_FETCH_BYTES = 20_000_000_000
 MAX_FILE_BYTES = 500_000_000
+MAX_LISTING_BYTES = 100_000_000
+"""About a million paths. A small commit may list without end: trees can stand in trees many times."""
+MAX_PATH = 1_000
+"""Characters."""
+_LIMITED = 'ulimit -f "$1" && shift && exec git "$@"'
+"""In blocks of 512 bytes of each file that is written, a download too."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._][A-Za-z0-9._-]{0,99}")
 _HTTPS = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~%+-]+)+/?")
-_PREFIX = (
-    *("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"),
-    *("-c", "protocol.allow=never", "-c", "protocol.https.allow=always", "-c", "protocol.file.allow=always"),
-)
+_SETTINGS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0")
 
 
 class RepositoryError(FacError):
@@ -50,12 +57,13 @@ class Commit:
     """40 hexadecimal digits."""
 
     def files(self) -> list[Blob]:
-        """All regular files, by path; links and submodules are left out.
+        """All regular files, by path; links, submodules and unprintable paths are left out.
 
         Raises:
-            RepositoryError: git cannot read the commit.
+            RepositoryError: git cannot read the commit, or it has too many files.
         """
-        listing = _git("-C", str(self.folder), "ls-tree", "-r", "-l", "-z", "--full-tree", self.commit)
+        read = ("-C", str(self.folder), "ls-tree", "-r", "-l", "-z", "--full-tree", self.commit)
+        listing = _git(*read, most=MAX_LISTING_BYTES)
         return sorted(_blobs(listing.decode("utf-8", "replace")), key=lambda blob: blob.path)
 
     def read(self, blob: Blob) -> bytes:
@@ -66,7 +74,7 @@ class Commit:
         """
         if blob.size > MAX_FILE_BYTES:
             raise RepositoryError(f"{blob.path}: {blob.size} bytes; at most {MAX_FILE_BYTES} are read")
-        return _git("-C", str(self.folder), "cat-file", "blob", blob.key)
+        return _git("-C", str(self.folder), "cat-file", "blob", blob.key, most=MAX_FILE_BYTES)
 
 
 def obtain(repository: str, commit: str, clones: Path | None, fetched: Path) -> Commit:
@@ -98,7 +106,7 @@ def obtain(repository: str, commit: str, clones: Path | None, fetched: Path) -> 
     _git("-C", str(folder), "init", "--quiet", "--bare", "--template=")
     if not _holds(folder, commit):
         fetch = ("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, commit)
-        _git("-C", str(folder), *fetch, deadline_s=FETCH_S)
+        _git("-C", str(folder), *fetch, most=MAX_FETCH_BYTES, deadline_s=FETCH_S, protocols="https")
     return _local(folder, commit)
 
 
@@ -108,10 +116,13 @@ def address(repository: str) -> str:
     Raises:
         RepositoryError: it is neither of these, nor ``owner/name``.
     """
-    if _NAME.fullmatch(repository):
-        return f"https://github.com/{repository}"
-    if _HTTPS.fullmatch(repository) or (repository.startswith("/") and "\0" not in repository):
+    if repository.startswith("/") and "\0" not in repository:
         return repository
+    if not {".", ".."} & set(repository.split("/")):
+        if _NAME.fullmatch(repository):
+            return f"https://github.com/{repository}"
+        if _HTTPS.fullmatch(repository):
+            return repository
     raise RepositoryError(
         f"{repository!r}: give owner/name, an https URL without user name, or the absolute path of a clone"
     )
@@ -131,41 +142,47 @@ def _holds(folder: Path, commit: str) -> bool:
     return True
 
 
-def _git(*arguments: str, deadline_s: float = READ_S) -> bytes:
+def _git(*arguments: str, most: int = 1_000_000, deadline_s: float = READ_S, protocols: str = "") -> bytes:
+    """What git says, at most so many bytes; without ``protocols`` it reaches for no other repository."""
     surroundings = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_ALLOW_PROTOCOL": protocols,
         "LC_ALL": "C",
     }
     for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "GIT_SSL_CAINFO"):
         if name in os.environ:
             surroundings[name] = os.environ[name]
-    try:
-        done = subprocess.run(  # noqa: S603 - a list of arguments, checked above, and no shell
-            [*_PREFIX, *arguments],
-            capture_output=True,
-            check=False,
-            timeout=deadline_s,
-            env=surroundings,
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        raise RepositoryError("git is not installed") from None
-    except subprocess.TimeoutExpired:
-        raise RepositoryError(f"git gave no answer within {deadline_s:.0f} s") from None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise RepositoryError(f"git: {said[-1] if said else f'exit code {done.returncode}'}")
-    return done.stdout
+    limited = ("sh", "-c", _LIMITED, "sh", str(-(-most // 512)))
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as complaint:
+        try:
+            done = subprocess.run(  # noqa: S603 - a constant script, and arguments that are checked above
+                [*limited, *_SETTINGS, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=complaint,
+                check=False,
+                timeout=deadline_s,
+                env=surroundings,
+            )
+        except subprocess.TimeoutExpired:
+            raise RepositoryError(f"git gave no answer within {deadline_s:.0f} s") from None
+        if done.returncode == -signal.SIGXFSZ:
+            raise RepositoryError(f"git would write more than {most} bytes")
+        for file in (answer, complaint):
+            file.seek(0)
+        if done.returncode:
+            said = complaint.read(100_000).decode("utf-8", "replace").strip().splitlines()
+            raise RepositoryError(f"git: {said[-1] if said else f'exit code {done.returncode}'}")
+        return answer.read()
 
 
 def _blobs(listing: str) -> Iterator[Blob]:
     for entry in filter(None, listing.split("\0")):
         facts, _, path = entry.partition("\t")
         mode, _, key, size = facts.split()
-        if mode in ("100644", "100755"):
+        if mode in ("100644", "100755") and len(path) <= MAX_PATH and path.isprintable():
             yield Blob(path, key, int(size) if size.isdigit() else 0)

@@ -162,6 +162,45 @@ def test_hooks_and_settings_of_a_clone_are_not_run(clones, tmp_path):
     assert not trace.exists()
 
 
+def test_a_clone_cannot_name_programs_that_fetch(clones, tmp_path):
+    """What an incomplete clone lacks stays missing: whom its settings name to bring it is not asked."""
+    folder, trace = clones[0] / "lab/demo", tmp_path / "ran"
+    commit = obtain("lab/demo", clones[1], clones[0], tmp_path)
+    blob = next(blob for blob in commit.files() if blob.path == "human/ann_0.wav")
+    (folder / ".git/objects" / blob.key[:2] / blob.key[2:]).unlink()
+    for name, value in {
+        "core.repositoryformatversion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": str(folder),
+        "remote.origin.uploadpack": f"touch {trace};",
+        "protocol.file.allow": "always",
+    }.items():
+        git(folder, "config", name, value)
+    with pytest.raises(RepositoryError):
+        commit.read(blob)
+    assert not trace.exists()
+
+
+def test_no_more_is_read_than_may_be(clones, tmp_path, monkeypatch):
+    """Endless listings and large files are refused, and paths that would write to a terminal left out."""
+    folder = clones[0] / "lab/demo"
+    (folder / "human/\x1b[2J.wav").touch()
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "more")
+    commit = obtain("lab/demo", git(folder, "rev-parse", "HEAD"), clones[0], tmp_path)
+    files = commit.files()
+    assert all(blob.path.isprintable() for blob in files)
+    long = max(files, key=lambda blob: blob.size)
+    assert len(commit.read(long)) == long.size
+    monkeypatch.setattr(repository, "MAX_LISTING_BYTES", 512)
+    with pytest.raises(RepositoryError, match="more than 512 bytes"):
+        commit.files()
+    monkeypatch.setattr(repository, "MAX_FILE_BYTES", long.size - 1)
+    with pytest.raises(RepositoryError, match="at most"):
+        commit.read(long)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -177,6 +216,8 @@ def test_hooks_and_settings_of_a_clone_are_not_run(clones, tmp_path):
             "--upload-pack=id",
             "-x/y",
             "../up",
+            "lab/..",
+            "https://host/../up",
             "https://user:word@host/a/b",
             "https://host",
             "a b/c",
