@@ -3,8 +3,8 @@
     python bench/precision.py CORPUS [--bundle runs/default/bundle]
 
 Both graphs score one window of each dev clip, every other one over G.711, in turns on one thread; ``shift``
-and ``spread`` are mean and deviation of the change of a logit. bfloat16 is left out: ONNX Runtime has no such
-convolution on CPU.
+and ``spread`` are mean and deviation of the change of a logit. bfloat16 is left out: ONNX Runtime (1.32,
+tried) has no such convolution on CPU.
 """
 
 import argparse

@@ -87,8 +87,11 @@ class Calibration:
     """For windows that ``fac_model.quality.is_telephone`` finds empty above 4 kHz."""
     speech: Affine | None = None
     """For the second logit, where the network has one."""
-    prior_windows: float = 1.0
-    """How many windows of no evidence the mean of a call is shrunk by."""
+    prior_windows: float = 0.0
+    """How many windows of no evidence the mean of a call is shrunk by; 0 for a plain mean.
+
+    Windows that overlap count each, so the mean of a call with a short hop is shrunk less.
+    """
 
     def __post_init__(self) -> None:
         """Refuse a prior that is no number of windows.
