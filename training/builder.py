@@ -18,21 +18,22 @@ from typing import Annotated, Literal, NamedTuple, Self
 import av
 import numpy as np
 import soxr
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from rich.console import Console
 from rich.progress import track
 
 from fac_model.quality import measure
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from fac_stream.audio.media import open_media
-from fac_stream.errors import AudioError, ConfigError, FacError
+from fac_stream.errors import AudioError, FacError
 from training.manifest import Label, Split
-from training.pcm import FRAME, WINDOW, active_frames, to_int16
+from training.pcm import FRAME, WINDOW, to_int16, trimmed
 from training.repository import Blob, Commit, RepositoryError, obtain
+from training.settings import Settings
 
 BIT_RATE = 40_000
-MAX_RECORDING_S = 3_600
+MAX_SAMPLES = 3_600 * 48_000
+"""Of a decoded recording: an hour at 48 kHz, which takes 0.7 GB. A small file may hold days of silence."""
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".aif", ".aiff", ".webm"})
 COLUMNS = (
     *("path", "label", "split", "kind", "system", "era", "year", "source", "licence", "speaker", "language"),
@@ -54,10 +55,8 @@ class Piece(NamedTuple):
     """Float32 ``[n]`` at 16 kHz."""
 
 
-class Rule(BaseModel):
+class Rule(Settings):
     """What some files of a repository are. The first rule that fits a file holds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     files: str
     """A pattern as the shell's; ``*`` also matches ``/``."""
@@ -96,10 +95,8 @@ class Rule(BaseModel):
         return found.group(1) if found else ""
 
 
-class Origin(BaseModel):
+class Origin(Settings):
     """A repository, or another origin that is only named."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     repository: str
     """``owner/name`` on GitHub, an https URL or the absolute path of a clone."""
@@ -109,28 +106,18 @@ class Origin(BaseModel):
     rules: tuple[Rule, ...] = ()
 
 
-class Plan(BaseModel):
+class Plan(Settings):
     """A whole corpus."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     longest_s: Annotated[float, Field(ge=2.0, le=600.0)] = 12.0
     shortest_s: Annotated[float, Field(ge=0.2, le=10.0)] = 1.0
     origins: tuple[Origin, ...]
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a YAML file.
-
-        Raises:
-            ConfigError: it cannot be read, or a key is unknown or has a bad value.
-        """
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot read the plan {path}: {error}") from error
-        except ValidationError as error:
-            raise ConfigError(f"{path}: {error}") from error
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.shortest_s > self.longest_s:
+            raise ValueError("no clip can be both as long as shortest_s and as short as longest_s")
+        return self
 
 
 def build(plan: Plan, out: Path, *, clones: Path | None = None, tell: Tell = print) -> tuple[int, int]:
@@ -223,7 +210,7 @@ def decode(content: bytes) -> tuple[Samples, Row]:
     """A recording as float32 ``[n]`` at 16 kHz, all channels mixed, and its rate and codec.
 
     Raises:
-        AudioError: it is no sound, damaged, or longer than an hour.
+        AudioError: it is no sound, damaged, or longer than an hour at 48 kHz.
     """
     if content.startswith(b"version https://git-lfs"):
         raise AudioError("only a Git LFS pointer is in the repository")
@@ -232,8 +219,8 @@ def decode(content: bytes) -> tuple[Samples, Row]:
         for block in media.blocks():
             blocks.append(block.mean(axis=1))
             total += len(block)
-            if total > MAX_RECORDING_S * media.sample_rate:
-                raise AudioError(f"longer than {MAX_RECORDING_S} s")
+            if total > MAX_SAMPLES:
+                raise AudioError("longer than an hour at 48 kHz")
         facts = {"original_rate_hz": str(media.sample_rate)}
         mono = np.concatenate(blocks)
         if media.sample_rate != SAMPLE_RATE:
@@ -241,14 +228,6 @@ def decode(content: bytes) -> tuple[Samples, Row]:
     if not np.isfinite(mono).all():
         raise AudioError("samples that are not finite")
     return mono.astype(np.float32), facts
-
-
-def trimmed(samples: Samples) -> Samples:
-    """Without the silence before and after, but for 40 ms; silence alone is kept."""
-    active = np.flatnonzero(active_frames(samples)) if len(samples) else np.zeros(0, int)
-    if not len(active):
-        return samples
-    return samples[max(0, (active[0] - 2) * FRAME) : (active[-1] + 3) * FRAME]
 
 
 def pieces(samples: Samples, longest: int) -> Iterator[Samples]:

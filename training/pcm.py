@@ -78,7 +78,7 @@ class PcmCache:
         folder = folder or default_cache_dir()
         folder.mkdir(parents=True, exist_ok=True)
         path, index = (folder / f"{_key(clips)}.{suffix}" for suffix in ("pcm", "ends.npy"))
-        if not index.is_file():
+        if not (index.is_file() and path.is_file()):
             _write(path, index, (speech_of(clip.path) for clip in clips))
         ends: npt.NDArray[np.int64] = np.load(index, allow_pickle=False)
         samples = np.memmap(path, np.int16, "r", shape=(int(ends[-1]),))
@@ -134,9 +134,13 @@ def decode(path: Path) -> Samples:
 
 
 def speech_of(path: Path) -> Samples:
-    """The recording without its leading and trailing silence, but for 40 ms; silence alone is kept whole."""
-    samples = decode(path)
-    active = np.flatnonzero(active_frames(samples))
+    """What ``decode`` gives, ``trimmed``."""
+    return trimmed(decode(path))
+
+
+def trimmed(samples: Samples) -> Samples:
+    """Float32 ``[n]`` without the silence before and after, but for 40 ms; silence alone is kept whole."""
+    active = np.flatnonzero(active_frames(samples)) if len(samples) else np.zeros(0, int)
     if not len(active):
         return samples
     return samples[max(0, (active[0] - 2) * FRAME) : (active[-1] + 3) * FRAME]

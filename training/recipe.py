@@ -1,16 +1,14 @@
-"""A training run as a file: every setting of ``fac train``, typed; unknown keys are refused."""
+"""A training run as a file: every setting of ``fac train``."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fac_model.config import FrontEndConfig, NetworkConfig
-from fac_stream.errors import ConfigError
 from training.augment import IMAGE, WAVE
 from training.channel import CONDITIONS
 from training.copies import ENGINES
+from training.settings import Settings
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 FigureName = Literal["f1", "auc", "eer", "holdout_auc", "holdout_eer"]
@@ -25,10 +23,8 @@ def _one_of(*names: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """How a bundle is trained. Defaults are the predecessor's; 0 switches off what it did not have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")] = "1"
@@ -43,13 +39,13 @@ class Recipe(BaseModel):
     """None for every training clip once."""
     holdout: tuple[str, ...] = ()
     """Sources of the manifest that are kept out of training, to judge on beside dev."""
-    copies: dict[Annotated[str, _one_of(*ENGINES)], Share] = {}
+    copies: dict[Annotated[str, _one_of(*ENGINES)], Share] = Field(default_factory=dict)
     """Share of the pairs whose synthetic half is a copy of that very human by this engine."""
     copy_variants: Annotated[int, Field(ge=1, le=100)] = 2
     """How many different copies of a clip an engine makes."""
     nonspeech: Share = 0.0
     """Share of each batch that holds no speech; it trains the second output."""
-    augment: dict[Annotated[str, _one_of(*WAVE, *IMAGE)], Share] = {}
+    augment: dict[Annotated[str, _one_of(*WAVE, *IMAGE)], Share] = Field(default_factory=dict)
     """Probability of each."""
     shared_channel: Share = 1.0
     """Probability that a copy and its original pass the same augmentations: only the vocoder differs then."""
@@ -87,7 +83,7 @@ class Recipe(BaseModel):
     choose_on: FigureName = "f1"
     """What a gain is, on dev or the held-out sources; F1 at threshold 0.5 before calibration."""
     stop_patience: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Epochs without gain after which training ends."""
+    """Epochs without gain after which training ends; at least ``dev_every``."""
     workers: Annotated[int, Field(ge=0, le=256)] = 1
     """Processes that make batches ahead; 0 makes them between the steps. They do not change the result."""
 
@@ -106,23 +102,8 @@ class Recipe(BaseModel):
             raise ValueError("copies stand beside their originals: set sampling to paired or uniform")
         if self.choose_on.startswith("holdout") and not self.holdout:
             raise ValueError(f"choose_on is {self.choose_on}, but holdout names no sources")
+        if self.stop_patience < self.dev_every:
+            raise ValueError("stop_patience is less than dev_every: training would end before dev is heard")
         if round(self.nonspeech * self.batch_size / 2) * 2 >= self.batch_size:
             raise ValueError("nonspeech leaves no room for speech in a batch")
         return self
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a YAML file.
-
-        Raises:
-            ConfigError: it cannot be read, or a key is unknown or has a bad value.
-        """
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot read the recipe {path}: {error}") from error
-        except ValidationError as error:
-            faults = [
-                f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()
-            ]
-            raise ConfigError(f"{path}: " + "; ".join(faults)) from error

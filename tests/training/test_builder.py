@@ -1,6 +1,7 @@
 """A corpus is built from a commit of a repository, and nothing in a repository is ever run."""
 
 import csv
+import io
 import os
 import subprocess
 from pathlib import Path
@@ -8,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 import training
 from fac_stream.cli import app
 from fac_stream.errors import AudioError, ConfigError, FacError
 from tests.tones import sound
-from training import repository
-from training.builder import COLUMNS, Plan, build, decode, pieces, trimmed
+from training import builder, repository
+from training.builder import COLUMNS, Plan, build, decode, pieces
 from training.manifest import Label, Split, read_manifest
+from training.pcm import trimmed
 from training.repository import RepositoryError, address, obtain
 
 pytestmark = pytest.mark.programs("git")
@@ -293,6 +296,16 @@ def test_what_is_no_sound_is_refused(content):
         decode(content)
 
 
+def test_hours_of_sound_in_a_small_file_are_refused(monkeypatch):
+    """Decoding stops where the limit is passed."""
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(40_000), 16_000, format="FLAC")
+    assert len(decode(file.getvalue())[0]) == 40_000
+    monkeypatch.setattr(builder, "MAX_SAMPLES", 39_999)
+    with pytest.raises(AudioError, match="longer than"):
+        decode(file.getvalue())
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -310,6 +323,12 @@ def test_a_bad_plan_says_why(tmp_path, change, said):
     path.write_text(f"origins: [{origin}]".replace("'", '"'))
     with pytest.raises(ConfigError, match=said):
         Plan.load(path)
+
+
+def test_lengths_that_exclude_each_other_are_refused():
+    """Instead of a build that makes nothing."""
+    with pytest.raises(ValidationError, match="no clip can be both"):
+        Plan(longest_s=3.0, shortest_s=5.0, origins=())
 
 
 def test_the_shipped_plan_is_valid():

@@ -12,7 +12,7 @@ from training.recipe import Recipe
 
 RECIPES = Path(training.__file__).parent / "recipes"
 SHIPPED = sorted(set(RECIPES.glob("*.yaml")) - {RECIPES / "corpus.yaml"})
-"""All but the one that builds a corpus."""
+"""All but the plan that builds a corpus."""
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -44,6 +44,7 @@ def test_the_predecessor_is_kept_exactly():
         ("name: x\ncopies: {world: 0.1}\n", "set sampling to paired"),
         ("name: x\nchoose_on: holdout_eer\n", "holdout names no sources"),
         ("name: x\nnonspeech: 1.0\n", "no room for speech"),
+        ("name: x\ndev_every: 6\n", "stop_patience is less than dev_every"),
         ("name: x\nfront_end: {hop_length: 3}\n", "front_end.*hop_length"),
         ("name: X!\n", "name"),
         ("- a\n- b\n", "recipe.yaml"),
