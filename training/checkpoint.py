@@ -100,11 +100,14 @@ class Run:
             return
         done = len(self.history) * self.steps + step
         decay = min(self.settings.ema, (1 + done) / (10 + done))
-        torch._foreach_lerp_(  # the public AveragedModel calls the same, one decay for all steps
-            list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay
-        )
-        for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            mean.copy_(now)
+        # Statistics of batch norm belong to the weights that made them: both are averaged alike, or the average
+        # is judged with the statistics of another network.
+        means, news = self.average.state_dict(), self.network.state_dict()
+        for name, mean in means.items():
+            if mean.is_floating_point():
+                mean.lerp_(news[name], 1.0 - decay)
+            else:
+                mean.copy_(news[name])
 
     def end_epoch(self, row: Row) -> None:
         """Note the epoch's figures; keep the weights if they are the best."""
@@ -165,7 +168,7 @@ def restore(folder: Path, run: Run) -> None:
         run.average.load_state_dict(parts["average"])
         run.optimizer.load_state_dict({"state": rows, "param_groups": state["groups"]})
         run.best, run.history = parts["best"], state["history"]
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} is damaged: {error}; start without --resume") from error
 
 

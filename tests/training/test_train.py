@@ -188,19 +188,22 @@ def test_the_learning_rate_rises_in_a_line_and_falls(tones):
 
 
 def test_the_average_follows_the_weights(tones):
-    """It is the decayed mean of what the network was after each step; running statistics are copied."""
+    """It is the decayed mean of what the network was after each step, running statistics included."""
     run = Run.start(Recipe(**RECIPE | {"ema": 0.5}), 25, torch.device("cpu"))
-    name = "blocks.1.running_mean"
-    expected = run.average.state_dict()["head.1.weight"].clone()
+    names = ("head.1.weight", "blocks.1.running_mean")
+    expected = {name: run.average.state_dict()[name].clone() for name in names}
     for step in range(20):
         with torch.no_grad():
             for value in run.network.state_dict().values():
                 value.add_(1)
         run.follow(step)
         decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * run.network.state_dict()["head.1.weight"]
-    torch.testing.assert_close(run.average.state_dict()["head.1.weight"], expected)
-    assert torch.equal(run.average.state_dict()[name], run.network.state_dict()[name])
+        for name in names:
+            expected[name] = decay * expected[name] + (1 - decay) * run.network.state_dict()[name]
+    for name in names:
+        torch.testing.assert_close(run.average.state_dict()[name], expected[name])
+    steps = "blocks.1.num_batches_tracked"
+    assert torch.equal(run.average.state_dict()[steps], run.network.state_dict()[steps])
     alone = Run.start(Recipe(**RECIPE), 25, torch.device("cpu"))
     assert alone.average is alone.network
 
