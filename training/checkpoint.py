@@ -100,8 +100,8 @@ class Run:
             return
         done = len(self.history) * self.steps + step
         decay = min(self.settings.ema, (1 + done) / (10 + done))
-        # Statistics of batch norm belong to the weights that made them: both are averaged alike, or the average
-        # is judged with the statistics of another network.
+        # Batch norm's statistics belong to the weights that made them: beside another network's, the average
+        # would be judged far worse than it is.
         means, news = self.average.state_dict(), self.network.state_dict()
         for name, mean in means.items():
             if mean.is_floating_point():
