@@ -18,10 +18,9 @@ def ramp(shape, reach):
     ).reshape(shape)
 
 
-@pytest.fixture(scope="session")
-def network():
-    """The default network with ramps for weights, scaled so that its logits differ by several units."""
-    network = build(NetworkConfig())
+def ramped(config):
+    """A network with ramps for weights."""
+    network = build(config)
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if value.ndim > 1:
@@ -30,9 +29,23 @@ def network():
                 value.copy_(1.0 + ramp(value.shape, 0.5))
             elif value.dtype == torch.float32:
                 value.copy_(ramp(value.shape, 0.2))
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def texture():
+    """The texture network with ramps for weights."""
+    return ramped(NetworkConfig(name="texture_cnn"))
+
+
+@pytest.fixture(scope="session")
+def network():
+    """The default network with ramps for weights, scaled so that its logits differ by several units."""
+    network = ramped(NetworkConfig())
+    with torch.no_grad():
         network.head[-1].weight.mul_(30.0)
         network.head[-1].bias.fill_(-23.5)
-    return network.eval()
+    return network
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from fac_model.front_end import LogSpectrogram
 from fac_model.network import NETWORKS, build, weights_of, without_colour
 
 LOGITS = [0.7523, 1.5523, 0.0173, 2.3333, -3.4777]
+TEXTURE = [[-0.2018, 0.0021], [-0.0260, 0.2689], [-0.1220, 0.4029], [-0.2360, 0.3327], [-0.5617, 0.6214]]
 
 
 def test_predecessors_network_has_its_parameters():
@@ -38,11 +39,18 @@ def test_logits_are_what_they_were(network, waves):
     assert np.abs(logits - LOGITS).max() < 2e-3
 
 
-def test_batch_equals_single(network, waves):
+def test_texture_logits_are_what_they_were(texture, waves):
+    """As above, both outputs of the texture network."""
+    logits = texture(LogSpectrogram()(torch.from_numpy(waves))).detach().numpy()
+    assert np.abs(logits - TEXTURE).max() < 2e-4
+
+
+def test_batch_equals_single(network, texture, waves):
     """A logit does not depend on the other windows of the batch."""
     images = LogSpectrogram()(torch.from_numpy(waves))
-    singly = torch.cat([network(image[None]) for image in images])
-    assert (network(images) - singly).abs().max() < 1e-4
+    for judge in (network, texture):
+        singly = torch.cat([judge(image[None]) for image in images])
+        assert (judge(images) - singly).abs().max() < 1e-4
 
 
 def test_settings_reach_the_network():
@@ -62,6 +70,8 @@ def test_settings_reach_the_network():
         (NetworkConfig(settings={"widths": "wide"}), "widths"),
         (NetworkConfig(settings={"dropout": 2}), "dropout"),
         (NetworkConfig(settings={"hidden": -1}), "hidden"),
+        (NetworkConfig(name="texture_cnn", settings={"widths": []}), "widths"),
+        (NetworkConfig(name="texture_cnn", settings={"hidden": 128}), "hidden"),
     ],
 )
 def test_unusable_configs_are_refused(config, message):
