@@ -23,6 +23,7 @@ from fac_stream.config import Speech
 from fac_stream.errors import ConfigError
 from training import plots, report
 from training.aims import aims
+from training.canvas import name_of
 from training.channel import CONDITIONS
 from training.dataset import Corpus
 from training.findings import Heard, findings
@@ -34,7 +35,8 @@ from training.probes import probe
 from training.rules import Rules
 
 WINDOWS_PER_CLIP = 4
-PEER_CONDITIONS = ("wideband", "g711")
+MAIN_CONDITIONS = ("wideband", "g711")
+"""In which peers are heard, and the speech gate is measured."""
 SCHEMA = 2
 """Of ``metrics.json``."""
 STORED = (
@@ -99,7 +101,7 @@ def evaluate(
     asked = _check(split, conditions, store=store)
     loaded, rivals = Bundle.load(bundle), [Peer.load(place) for place in peers]
     parts = Parts.open(data, Split(split), limit)
-    shared = [name for name in PEER_CONDITIONS if name in asked]
+    shared = [name for name in MAIN_CONDITIONS if name in asked]
     with Work(parts.clips * (len(asked) + len(rivals) * len(shared))) as work:
         heard = {name: _hear(loaded, parts, name, work) for name in asked}
         others = {rival: _hear_peer(rival, parts, shared, work) for rival in rivals}
@@ -212,20 +214,21 @@ class Work:
 
 def _hear(bundle: Bundle, parts: Parts, condition: str, work: Work) -> Heard:
     speech = Speech()
-    judge = judge_of(bundle, SpeechGate(speech.threshold, speech.min_level_dbfs))
+    gate = SpeechGate(speech.threshold, speech.min_level_dbfs)
 
-    def answers(part: Corpus) -> Scored:
-        tell = work.begin(condition, len(part.clips))
-        judged = clip_logits(judge, part, condition, WINDOWS_PER_CLIP, tell=tell)
+    def answers(part: Corpus, gate: SpeechGate | None) -> Scored:
+        tell = work.begin(name_of(condition), len(part.clips))
+        judged = clip_logits(judge_of(bundle, gate), part, condition, WINDOWS_PER_CLIP, tell=tell)
         return scored(part.clips, judged, bundle.manifest.calibration)
 
-    aside = (answers(part) if part.clips else None for part in (parts.nonspeech, parts.codec))
-    return Heard(answers(parts.speech), *aside)
+    aside = (answers(part, gate) if part.clips else None for part in (parts.nonspeech, parts.codec))
+    # The gate takes as long as the network: two conditions tell how well it finds speech.
+    return Heard(answers(parts.speech, gate if condition in MAIN_CONDITIONS else None), *aside)
 
 
 def _hear_peer(peer: Peer, parts: Parts, conditions: Sequence[str], work: Work) -> dict[str, Heard]:
     def answers(part: Corpus, condition: str) -> Scored:
-        tell = work.begin(f"{peer.name}, {condition}", len(part.clips))
+        tell = work.begin(f"{peer.name}, {name_of(condition)}", len(part.clips))
         return hear(peer, part, condition, WINDOWS_PER_CLIP, tell)
 
     return {
@@ -242,7 +245,7 @@ def _side_by_side(
     """The bundle and its peers, a row each; none without peers."""
     if not others:
         return []
-    rows = [(model, 2.0, {name: ours[name] for name in PEER_CONDITIONS if name in ours})]
+    rows = [(model, 2.0, {name: ours[name] for name in MAIN_CONDITIONS if name in ours})]
     rows += [(peer.name, peer.window_s, heard) for peer, heard in others.items()]
     return [
         {

@@ -42,7 +42,7 @@ def findings(heard: Heard, best: Sequence[int], rules: Rules, *, draws: int = DR
         misses at the daemon's alert threshold, both over generators and sources; ``durations``; ``by_kind``,
         ``by_era``, ``by_generator``, ``by_language``; ``false_alarms`` by human source and their
         ``false_alarm_summary``; ``matrix`` and ``worst_cells``; ``nonspeech``, ``codec`` and
-        ``speech_detection``, None where there are no such clips.
+        ``speech_detection``, None where there are no such clips or the gate was not asked about speech.
     """
     speech, alert_llr = heard.speech, rules.alert_llr
     labels, llrs, makers = speech.labels, speech.llrs, speech.makers
@@ -88,7 +88,7 @@ def _of_neither_class(heard: Heard, rules: Rules, seed: int) -> Row:
         name: outsiders(part, rules) if part else None
         for name, part in (("nonspeech", heard.nonspeech), ("codec", heard.codec))
     }
-    found["speech_detection"] = (
-        speech_detection(heard.speech, heard.nonspeech, rules, seed=seed) if heard.nonspeech else None
-    )
+    found["speech_detection"] = None
+    if heard.nonspeech and heard.speech.speech_s is not None:
+        found["speech_detection"] = speech_detection(heard.speech, heard.nonspeech, rules, seed=seed)
     return found

@@ -35,8 +35,8 @@ class Scored:
     """Log-likelihood ratios, synthetic over human."""
     llrs: Floats
     """A clip's, ``[clips]``, as the daemon would score a call of these windows."""
-    speech_s: list[Samples]
-    """Seconds of speech that the daemon's gate found."""
+    speech_s: list[Samples] | None = None
+    """Seconds of speech that the daemon's gate found, where it was asked."""
     own_speech: list[Samples] | None = None
     """Log-likelihood ratios, speech over none, of the network's second output where it has one."""
 
@@ -61,33 +61,35 @@ def scorer_of(bundle: Bundle) -> Score:
     return graph_logits(bundle.read(ONNX), torch.get_num_threads())
 
 
-def judge_of(bundle: Bundle, gate: SpeechGate) -> Score:
-    """The bundle with its calibration, beside the daemon's speech gate.
+def judge_of(bundle: Bundle, gate: SpeechGate | None) -> Score:
+    """The bundle with its calibration, and the daemon's speech gate where one is given.
 
-    Float32 ``[B, 32000]`` to ``[B, 2]``, or ``[B, 3]`` where the network tells speech: LLR of synthetic,
-    seconds of speech after the gate, LLR of speech after the network.
+    Float32 ``[B, 32000]`` to ``[B, 3]``: LLR of synthetic; seconds of speech after the gate, NaN without;
+    LLR of speech after the network, NaN where it does not tell.
     """
     score, calibration = scorer_of(bundle), bundle.manifest.calibration
 
     def judge(waves: Samples) -> Samples:
-        logits = score(waves)
-        columns = [calibration.llr(logits[:, 0], is_telephone(waves)), gate.speech_s(waves)]
-        if calibration.speech is not None:
-            columns.append(calibration.speech.llr(logits[:, 1]))
+        logits, unknown = score(waves), np.full(len(waves), np.nan, np.float32)
+        columns = (
+            calibration.llr(logits[:, 0], is_telephone(waves)),
+            gate.speech_s(waves) if gate else unknown,
+            calibration.speech.llr(logits[:, 1]) if calibration.speech else unknown,
+        )
         return np.column_stack(columns).astype(np.float32)
 
     return judge
 
 
 def scored(clips: list[Clip], judged: Sequence[Samples], calibration: Calibration) -> Scored:
-    """What ``judge_of`` gave for the windows of each clip, ``[windows, 2 or 3]`` each."""
-    has_speech = bool(judged) and judged[0].shape[1] > 2
+    """What ``judge_of`` gave for the windows of each clip, ``[windows, 3]`` each."""
+    llrs, speech_s, own_speech = ([rows[:, column] for rows in judged] for column in range(3))
     return Scored(
         clips,
-        [rows[:, 0] for rows in judged],
-        np.array([clip_llr(calibration, rows[:, 0]) for rows in judged]),
-        [rows[:, 1] for rows in judged],
-        [rows[:, 2] for rows in judged] if has_speech else None,
+        llrs,
+        np.array([clip_llr(calibration, row) for row in llrs]),
+        None if np.isnan(np.concatenate(speech_s)).any() else speech_s,
+        None if np.isnan(np.concatenate(own_speech)).any() else own_speech,
     )
 
 

@@ -21,7 +21,7 @@ def outsiders(scored: Scored, rules: Rules) -> Row:
     """How many clips would be called synthetic, and how many still are behind a speech gate.
 
     Args:
-        scored: clips of one label.
+        scored: clips of one label, for which the gate was asked.
         rules: of the daemon.
 
     Returns:
@@ -29,7 +29,7 @@ def outsiders(scored: Scored, rules: Rules) -> Row:
         tells speech, by that as well; there also ``silero_gate`` and ``own_gate``, either alone. Each has the
         shares ``even`` and ``alert``; ``groups``, the same for each kind or codec, worst first.
     """
-    silero = [row >= rules.min_speech_s for row in scored.speech_s]
+    silero = [row >= rules.min_speech_s for row in scored.speech_s or []]
     passes = {"gated": silero}
     if scored.own_speech is not None:
         own = [row >= rules.speech_llr for row in scored.own_speech]
@@ -64,6 +64,8 @@ def _behind(passes: list[Any], scored: Scored, call_llr: Callable[[Samples], flo
 def speech_detection(speech: Scored, nonspeech: Scored, rules: Rules, *, seed: int = 0) -> Row:
     """Speech against non-speech on the same windows: the daemon's silero-vad and the network's own output.
 
+    The gate must have been asked about both.
+
     silero-vad's score of a window is its seconds of speech, the network's its calibrated LLR; what is called
     speech is decided as in the daemon. A row holds ``auc`` and ``eer``, ``kept`` (speech windows
     called speech) and ``let_through`` (non-speech windows called speech), with intervals over clips.
@@ -74,7 +76,8 @@ def speech_detection(speech: Scored, nonspeech: Scored, rules: Rules, *, seed: i
     counts = [len(row) for part in (speech, nonspeech) for row in part.windows]
     labels = np.repeat(np.arange(len(counts)) < len(speech.clips), counts)
     clips = [str(number) for number in np.repeat(np.arange(len(counts)), counts)]
-    silero = np.concatenate([*speech.speech_s, *nonspeech.speech_s]) - rules.min_speech_s + 1e-6
+    seconds = np.concatenate([*(speech.speech_s or []), *(nonspeech.speech_s or [])])
+    silero = seconds - rules.min_speech_s + 1e-6
     found: Row = {"windows": {"speech": int(labels.sum()), "nonspeech": int((~labels).sum())}}
     found["silero"] = _detection(labels, silero, clips, seed)
     found["own"] = None

@@ -108,7 +108,7 @@ def hear(
 ) -> Scored:
     """A peer's scores of a corpus in one condition, in the place of the bundle's LLRs."""
     rows = clip_logits(peer, corpus, condition, windows_per_clip, cut=peer.cut, tell=tell)
-    return Scored(corpus.clips, rows, np.array([float(row.mean()) for row in rows]), [])
+    return Scored(corpus.clips, rows, np.array([float(row.mean()) for row in rows]))
 
 
 def compare(scored: Scored, nonspeech: Scored | None, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:

@@ -185,6 +185,7 @@ def test_few_of_each_label_are_taken_evenly():
 def test_a_peer_stands_beside_the_shipped_bundle(tones, tmp_path, monkeypatch, capsys):
     """The same clips in the same conditions; figures on disk are those returned, and runs repeat exactly."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("training.plots.all_plots", lambda *_, **__: {})
     (tmp_path / "loud_peer.py").write_text("def loudness(waves):\n    return (waves**2).mean(axis=1)\n")
     asked = {
         "limit": 2,

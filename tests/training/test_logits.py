@@ -62,10 +62,13 @@ def test_the_bundle_is_heard_with_its_calibration():
     bundle = Bundle.load()
     waves = np.stack([sound(kind, 3, 2.0) for kind in ("real", "fake", "nonspeech")])
     rows = judge_of(bundle, SpeechGate(0.5, -60.0))(waves)
-    has_speech = bundle.manifest.calibration.speech is not None
-    assert rows.shape == (3, 3 if has_speech else 2)
-    assert np.isfinite(rows).all()
+    assert rows.shape == (3, 3)
+    assert np.isfinite(rows[:, :2]).all()
     assert ((rows[:, 1] >= 0.0) & (rows[:, 1] <= 2.0)).all()
+    assert np.isnan(rows[:, 2]).all() == (bundle.manifest.calibration.speech is None)
+    ungated = judge_of(bundle, None)(waves)
+    assert np.isnan(ungated[:, 1]).all()
+    assert np.array_equal(ungated[:, 0], rows[:, 0])
 
 
 def test_a_clip_is_scored_as_a_call():
@@ -77,4 +80,6 @@ def test_a_clip_is_scored_as_a_call():
     assert part.speech_s[0].tolist() == [1.5, 0.5]
     assert part.own_speech[0].tolist() == [-3.0, 3.0]
     assert part.labels.tolist() == [True]
-    assert scored(part.clips, [rows[0][:, :2]], calibration).own_speech is None
+    unasked = np.full((2, 2), np.nan, np.float32)
+    part = scored(part.clips, [np.column_stack([rows[0][:, :1], unasked])], calibration)
+    assert (part.speech_s, part.own_speech) == (None, None)
