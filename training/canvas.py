@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 NAMES = {
-    "wideband": "16 kHz",
+    "wideband": "wideband",
     "resampled": "from 48 kHz",
-    "g711": "telephone (G.711)",
+    "g711": "G.711",
     "opus_loss": "Opus 12 kbit/s, 5 % lost",
     "noise_10db": "noise at 10 dB",
     "room": "room",

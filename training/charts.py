@@ -70,7 +70,7 @@ def matrix(cells: Mapping[str, Any]) -> Figure | None:
         return None
     rows, columns = aucs.shape
     size = (3.2 + 0.42 * columns, 2.6 + ROW_INCHES * rows)
-    figure, (axes,) = panels(1, "AUC: generator against human source, 16 kHz, in hundredths", size)
+    figure, (axes,) = panels(1, "AUC: generator against human source, wideband, in hundredths", size)
     axes.imshow(aucs, cmap="RdYlGn", vmin=0.3, vmax=1.0, aspect="auto")
     for i in range(rows):
         for j in range(columns):

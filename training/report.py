@@ -6,12 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from training.aims import CONDITIONS as AIM_CONDITIONS
 from training.canvas import name_of
 from training.sections import SECTIONS, WORDS
 from training.sheets import WORST_ON_TERMINAL, Sheet, plain, rate, sheets
@@ -31,6 +33,8 @@ TERMINAL_COLUMNS = {
     "peers": ("", "EER", "AUC", "false alarms", "missed"),
 }
 """Of the wider tables, what a terminal shows."""
+WORDY = ("generator", "against humans of", "worst human source", *map(name_of, AIM_CONDITIONS))
+"""Columns that hold names, and may be broken into lines."""
 
 
 def title(figures: Figures) -> str:
@@ -66,7 +70,9 @@ def _terminal(sheet: Sheet) -> Table:
     table.title_justify = table.caption_justify = "left"
     places = [number for number, name in enumerate(sheet.head) if name in kept]
     for number in places:
-        table.add_column(sheet.head[number], justify="left" if number == 0 else "right", overflow="fold")
+        words = number == 0 or sheet.head[number] in ("", *WORDY)
+        head = sheet.head[number] if words else fill(sheet.head[number], 14)
+        table.add_column(head, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     seen: Counter[str] = Counter()
     for row in sheet.rows:
         seen[row[0]] += 1
