@@ -69,8 +69,8 @@ def matrix(cells: Mapping[str, Any]) -> Figure | None:
     if aucs.size == 0:
         return None
     rows, columns = aucs.shape
-    size = (3.2 + 0.42 * columns, 2.6 + ROW_INCHES * rows)
-    figure, (axes,) = panels(1, "AUC: generator against human source, wideband, in hundredths", size)
+    size = (max(6.4, 3.2 + 0.42 * columns), 2.6 + ROW_INCHES * rows)
+    figure, (axes,) = panels(1, "AUC: generator against human source (wideband, in hundredths)", size)
     axes.imshow(aucs, cmap="RdYlGn", vmin=0.3, vmax=1.0, aspect="auto")
     for i in range(rows):
         for j in range(columns):
@@ -88,7 +88,7 @@ def durations(found: Found) -> Figure | None:
     rows = {condition: each["durations"] for condition, each in found.items() if each["durations"]}
     if not rows:
         return None
-    figure, (axes,) = panels(1, "Score against duration")
+    figure, (axes,) = panels(1, "Score against duration", (6.4, 6.0))
     for condition, lengths in rows.items():
         seconds = [row["seconds"] for row in lengths]
         values = [row["eer"]["value"] for row in lengths]
@@ -99,5 +99,5 @@ def durations(found: Found) -> Figure | None:
     axes.set(xlabel="seconds of one voice", ylabel="EER", ylim=(0.0, None))
     axes.set_xticks([row["seconds"] for row in next(iter(rows.values()))])
     percent(axes, "y")
-    axes.legend(fontsize=9)
+    figure.legend(loc="outside lower left", ncols=2, fontsize=9)
     return figure

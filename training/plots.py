@@ -110,7 +110,7 @@ def _roc(scored: Speech) -> Figure:
 
 
 def _det(scored: Speech) -> Figure:
-    figure, (axes,) = panels(1, "Detection error trade-off: whole clips")
+    figure, (axes,) = panels(1, "Detection error trade-off: whole clips", (6.0, 6.8))
     for condition, part in scored.items():
         alarms, finds = _curves(part)
         eer = figures(part.labels, part.llrs)["eer"]
@@ -125,7 +125,7 @@ def _det(scored: Speech) -> Figure:
     axes.set_yticks(ticks, names)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set(xlabel="false alarms: human clips called synthetic", ylabel="misses: synthetic clips not found")
-    axes.legend(loc="upper right", fontsize=9)
+    figure.legend(loc="outside lower left", ncols=2, fontsize=9)
     return figure
 
 
