@@ -2,9 +2,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+from typer.testing import CliRunner
 
 import training.quantise
 from fac_model.bundle import DEFAULT, ONNX, Bundle
+from fac_model.calibration import Calibration
+from fac_model.config import FrontEndConfig, NetworkConfig
+from fac_model.network import build, weights_of
+from fac_stream.cli import app
 from fac_stream.errors import FacError
 from training.dataset import Corpus
 from training.export import graph_logits
@@ -57,3 +63,62 @@ def test_half_of_the_windows_are_telephone(tones):
     assert labels.tolist() == [False] * 8 + [True] * 8
     high = np.abs(np.fft.rfft(waves, axis=1))[:, 9_000:].sum(axis=1)
     assert (high[::2] < 0.1 * high[1::2]).all()
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A bundle of a small network with two outputs, its weights drawn at random, without a graph."""
+    config = NetworkConfig(name="texture_cnn", settings={"widths": [4, 8]})
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = build(config)
+    return Bundle.save(
+        tmp_path / "tiny",
+        name="tiny",
+        version="1",
+        front_end=FrontEndConfig(bands=16, hop_length=400, padding=312),
+        network=config,
+        outputs=("synthetic", "speech"),
+        calibration=Calibration(),
+        tensors=weights_of(network),
+    )
+
+
+def export(*arguments):
+    """``fac export``: its exit code, what it printed, and the error that ``main`` turns into a line."""
+    done = CliRunner().invoke(app, ["export", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.exception
+
+
+def test_export_int8_prints_what_it_costs(tiny, tones, monkeypatch):
+    """Both graphs' figures, a line each; the bundle is another until a plain export makes it what it was."""
+    monkeypatch.setattr(training.quantise, "MOST_LOSS", 1.0)
+    code, printed, _ = export(tiny.path, "--int8", tones)
+    small = Bundle.load(tiny.path)
+    assert code == 0
+    assert [line.split()[:2] for line in printed.splitlines()] == [["float32", "EER"], ["int8", "EER"]]
+    assert (small.manifest.precision, small.has_onnx) == ("int8", True)
+    assert small.model_id != tiny.model_id
+    assert export(tiny.path)[0] == 0
+    plain = Bundle.load(tiny.path)
+    assert (plain.manifest.precision, plain.model_id) == ("float32", tiny.model_id)
+    assert plain.manifest.files[ONNX] != small.manifest.files[ONNX]
+
+
+def test_export_int8_says_why_it_did_nothing(tiny, tones, tmp_path, monkeypatch):
+    """Too great a loss, no such data, no such bundle: a foreseen error, and the bundle as it was."""
+    monkeypatch.setattr(training.quantise, "checked_graph", lambda bundle: b"")
+    monkeypatch.setattr(training.quantise, "int8", lambda graph, waves: graph)
+    monkeypatch.setattr(training.quantise, "graph_logits", lambda graph, threads: lambda waves: waves)
+    monkeypatch.setattr(training.quantise, "MOST_LOSS", -1.0)
+    nowhere = tmp_path / "nowhere"
+    for bundle, data, reason in (
+        (tiny.path, tones, "int8 costs"),
+        (tiny.path, nowhere, "nowhere"),
+        (nowhere, tones, "a bundle is a folder"),
+    ):
+        code, printed, error = export(bundle, "--int8", data)
+        assert (code, printed) == (1, "")
+        assert isinstance(error, FacError)
+        assert reason in str(error)
+    assert Bundle.load(tiny.path) == tiny
