@@ -59,7 +59,8 @@ class TextureCNN(nn.Module):
             -> 128 -> mean and deviation over the image -> dropout -> outputs
 
     A generator's traces are a few bands and frames wide; a first layer that skips every other row and column
-    loses them. The deviation over the image says how uneven a texture is, which its mean does not.
+    loses them. The deviation over the image says how uneven a texture is, which its mean does not: statistics
+    pooling, as for voices of speakers (Snyder et al., 2018).
     """
 
     def __init__(
