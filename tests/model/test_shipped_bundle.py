@@ -47,19 +47,25 @@ def first_window(path):
 
 
 def test_shipped_bundle_says_what_it_scores(shipped):
-    """It states its figures on test, with intervals, and carries the five plots."""
+    """It states its figures on test, with intervals, and carries its plots."""
     assert shipped.manifest.metrics["split"] == "test"
     for condition in ("wideband", "resampled", "g711"):
         eer = shipped.manifest.metrics["conditions"][condition]["clip_over_sources"]["eer"]
         assert eer["low"] < eer["value"] < eer["high"]
     assert 0.5 < shipped.manifest.metrics["accuracy"] < 1.0
-    assert shipped.plots == [
+    assert set(shipped.plots) >= {
+        "calibration",
         "confusion_matrix",
+        "det",
+        "durations",
+        "false_alarms",
+        "generators",
+        "matrix",
         "precision_recall",
         "roc",
         "score_distribution",
         "training_history",
-    ]
+    }
 
 
 def test_model_card_and_readme_speak_of_the_shipped_bundle(shipped):

@@ -9,6 +9,12 @@ const PLOTS = {
   confusion_matrix: "Confusion matrix",
   score_distribution: "Scores by class",
   precision_recall: "Precision and recall",
+  det: "Misses against false alarms",
+  calibration: "Calibration",
+  generators: "By generator",
+  false_alarms: "False alarms by source",
+  matrix: "Generators against sources",
+  durations: "Error against seconds of speech",
 };
 
 async function plot([name, title]) {
