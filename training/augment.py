@@ -15,8 +15,8 @@ import soxr
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from training.codec import Codec
 from training.level import Clipping, Gain, GainControl
-from training.loss import PacketLoss
 from training.noise import GaussianNoise, Noise
+from training.packet_loss import PacketLoss
 from training.pcm import PcmCache
 from training.rate import Resample, Speed
 from training.rawboost import RawBoost

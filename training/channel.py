@@ -6,8 +6,8 @@ Float32 ``[..., n]`` at 16 kHz to the same shape; nothing in them is drawn, so f
 from collections.abc import Callable
 
 from fac_stream.audio.frames import Samples
-from training.loss import Loss
 from training.noise import mixed, pink
+from training.packet_loss import Loss
 from training.rate import Detour, Resample
 from training.room import OFFICE, Room
 from training.telephony import OPUS, Coding, Line, SpeechCodec, Telephone

@@ -215,9 +215,14 @@ def _doubles(clips: Sequence[Clip], sounds: Sequence[Sound]) -> Iterator[Finding
         if sound.digest:
             same[sound.digest].append(number)
     groups = [group for group in same.values() if len(group) > 1]
-    torn = [group for group in groups if len({clips[number].split for number in group}) > 1]
-    torn_labels = [group for group in groups if len({clips[number].label for number in group}) > 1]
-    rest = [group for group in groups if group not in torn and group not in torn_labels]
+    kinds = [({clips[n].split for n in group}, {clips[n].label for n in group}) for group in groups]
+    torn = [group for group, (splits, _) in zip(groups, kinds, strict=True) if len(splits) > 1]
+    torn_labels = [group for group, (_, labels) in zip(groups, kinds, strict=True) if len(labels) > 1]
+    rest = [
+        group
+        for group, (splits, labels) in zip(groups, kinds, strict=True)
+        if len(splits) == 1 and len(labels) == 1
+    ]
     pairs = [
         [a, b]
         for a, b in alike(sounds)

@@ -72,7 +72,7 @@ def _copy(pcm: Pcm, engine: str, parameters: Any, *, keep_pauses: bool) -> Pcm:
     # out again.
     made = made * np.sign(np.mean(made**3) * np.mean(target**3) + 1e-30)
     for _ in range(ROUNDS):
-        made = _limit(_levelled(match_spectrum(made, target), target), target)
+        made = _limit(levelled(match_spectrum(made, target), target), target)
     return _finish(match_spectrum(made, target), pcm, keep_pauses=keep_pauses)
 
 
@@ -95,7 +95,7 @@ def match_spectrum(made: Samples, original: Samples) -> Samples:
 def _finish(made: Samples, pcm: Pcm, *, keep_pauses: bool) -> Pcm:
     """Pauses, clipping and level of the original."""
     target = pcm.astype(np.float32)
-    made = _levelled(made - made.mean(), target)
+    made = levelled(made - made.mean(), target)
     pause = ~active_frames(pcm)
     # Nearly all pause, and the copy would be the original.
     keep_pauses = keep_pauses and bool(pause.mean() < 0.5)
@@ -110,20 +110,28 @@ def _finish(made: Samples, pcm: Pcm, *, keep_pauses: bool) -> Pcm:
     mixed = share * target + (1.0 - share) * (made + target.mean())
     peak = np.max(np.abs(target)) if _is_clipped(target) else np.float32(32768.0)
     for _ in range(ROUNDS):
-        mixed = np.clip(_levelled(mixed, target), -peak, peak)
+        mixed = np.clip(levelled(mixed, target), -peak, peak)
     rounded: Pcm = np.clip(np.rint(mixed), -32768, 32767).astype(np.int16)
     return rounded
 
 
 def _pause_gain(made: Samples, target: Samples, pause: npt.NDArray[np.bool_]) -> Samples:
     """What brings the pauses' level to the original's, frame by frame: vocoders smear speech into them."""
-    level = [
-        np.sqrt(np.mean(np.square(np.pad(x, (0, -len(x) % FRAME))).reshape(-1, FRAME), axis=1))
-        for x in (target, made)
-    ]
-    gain = np.where(pause, np.minimum(level[0] / (level[1] + 1e-3), 4.0), 1.0)
+    gain = np.where(pause, np.minimum(frame_rms(target) / (frame_rms(made) + 1e-3), 4.0), 1.0)
+    return interpolated(gain, len(made))
+
+
+def frame_rms(samples: Samples) -> Floats:
+    """Level of each 20 ms, ``[ceil(n / 320)]``; the last is filled up with silence."""
+    frames = np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
+    level: Floats = np.sqrt(np.mean(np.square(frames), axis=1))
+    return level
+
+
+def interpolated(gain: Floats, n: int) -> Samples:
+    """From a gain for each 20 ms to one for each sample, float32 ``[n]``, straight between their centres."""
     centres = np.arange(len(gain)) * FRAME + FRAME // 2
-    return np.interp(np.arange(len(made)), centres, gain).astype(np.float32)
+    return np.interp(np.arange(n), centres, gain).astype(np.float32)
 
 
 def _limit(samples: Samples, target: Samples) -> Samples:
@@ -142,8 +150,8 @@ def _is_clipped(samples: Samples) -> bool:
     return bool(np.count_nonzero(loud >= 0.999 * loud.max()) > 1e-4 * len(samples) + 2)
 
 
-def _levelled(samples: Samples, target: Samples) -> Samples:
-    """As loud as the target, RMS."""
+def levelled(samples: Samples, target: Samples) -> Samples:
+    """Float32 ``[n]`` as loud as the target, RMS over the whole."""
     return samples * np.float32(_rms(target) / (_rms(samples) + 1e-12))
 
 
@@ -175,22 +183,13 @@ class CopyStore:
     is made, and a rendering that was killed goes on where it was.
     """
 
-    def __init__(self, folder: Path, keys: dict[int, str], engines: Sequence[str], variants: int) -> None:
+    def __init__(self, folder: Path, keys: dict[int, str]) -> None:
         self._folder = folder
         self._keys = keys
-        self._engines = engines
-        self._variants = variants
 
     def __call__(self, clip: int, engine: str, variant: int) -> Pcm:
         """One copy of a human clip; KeyError for a clip that is none."""
         return np.memmap(_path(self._folder, self._keys[clip], engine, variant), np.int16, "r")
-
-    def __getitem__(self, clip: int) -> list[Pcm]:
-        """All copies of a clip, engine by engine; none for a clip that is not human."""
-        if clip not in self._keys:
-            return []
-        every = itertools.product(self._engines, range(self._variants))
-        return [self(clip, engine, variant) for engine, variant in every]
 
     @classmethod
     def of(
@@ -242,7 +241,7 @@ class CopyStore:
             for number, engine, variant in missing
         )
         _render(tasks, len(missing), processes or os.cpu_count() or 1)
-        return cls(folder, keys, sorted(engines), variants)
+        return cls(folder, keys)
 
 
 def _key(name: str, pcm: Pcm, seed: int) -> str:

@@ -46,15 +46,15 @@ def cut(pcm: Pcm, start: int) -> Samples:
     return to_float(pcm[start : start + WINDOW])
 
 
-def windows(pcm: Pcm, limit: int, hop_s: float = 1.0) -> Samples:
+def windows(pcm: Pcm, limit: int) -> Samples:
     """Fixed windows with at least half a second of speech, float32 ``[1..limit, 32000]``, evenly chosen.
 
-    A clip with too little speech gives its best window, and a short one is repeated: every clip gets a score.
+    One begins every second. A clip with too little speech gives its best window, and a short one is repeated:
+    every clip gets a score.
     """
     if len(pcm) <= WINDOW:
         return to_float(np.resize(pcm, WINDOW))[None]
-    hop = round(hop_s * SAMPLE_RATE)
-    starts = np.unique(np.append(np.arange(0, len(pcm) - WINDOW, hop), len(pcm) - WINDOW))
+    starts = np.unique(np.append(np.arange(0, len(pcm) - WINDOW, SAMPLE_RATE), len(pcm) - WINDOW))
     counts = np.concatenate([[0], np.cumsum(active_frames(pcm))])
     speech = counts[(starts + WINDOW) // FRAME] - counts[starts // FRAME]
     kept = starts[speech >= min(0.5 * SAMPLE_RATE / FRAME, speech.max())]

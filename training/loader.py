@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,7 +24,7 @@ class Batches(Dataset[Batch]):
         return self.mixture.batch(*key)
 
 
-def batches(mixture: Mixture, keys: list[tuple[int, int]], workers: int) -> Iterator[Batch]:
+def batches(mixture: Mixture, keys: Iterable[tuple[int, int]], workers: int) -> Iterator[Batch]:
     """The batches of these (epoch, number), in this order.
 
     Workers are started afresh, not forked: a fork inherits locks of threads that it does not have.

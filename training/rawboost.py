@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from training.noise import mixed
-from training.rows import by_row, rms
+from training.rows import as_loud, by_row
 
 Taps = npt.NDArray[np.float64]
 Kind = Literal["convolutive", "impulsive", "stationary"]
@@ -104,8 +104,7 @@ class RawBoost:
                 row = distort[kind](row, parameters)
             return row
 
-        changed = by_row(samples, boosted)
-        return changed * (rms(samples) / np.maximum(rms(changed), np.float32(1e-9)))
+        return as_loud(by_row(samples, boosted), samples)
 
 
 def _filter(rng: np.random.Generator, gain_db: float) -> Filter:
@@ -136,12 +135,12 @@ def _filtered(row: Samples, taps: Taps) -> Samples:
 def _convolutive(row: Samples, parameters: Distortion) -> Samples:
     """Algorithm 1: the sum of the filtered powers of the signal (Hammerstein), without its mean."""
     peak = max(float(np.abs(row).max()), 1e-9)
-    scaled, power = row / peak, np.float32(1.0)
-    heard = np.zeros_like(row)
+    scaled = row / peak
+    power, heard = np.ones_like(row), np.zeros_like(row)
     for part in parameters.powers:
         power = power * scaled
         heard += _filtered(power, part.taps())
-    return peak * (heard - heard.mean())
+    return np.asarray(peak * (heard - heard.mean()), np.float32)
 
 
 def _impulsive(row: Samples, parameters: Distortion) -> Samples:

@@ -22,7 +22,7 @@ from rich.progress import track
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from fac_stream.errors import ConfigError, FacError
 from training.builder import COLUMNS, Row, decode, encode
-from training.copies import match_spectrum
+from training.copies import frame_rms, interpolated, levelled, match_spectrum
 from training.manifest import Clip, Label, Split, read_manifest
 from training.pcm import FRAME
 from training.vocoder import mel_filters, stft
@@ -121,11 +121,10 @@ def matched(made: Samples, original: Samples) -> Samples:
 
     A band that is empty in the original is empty in the copy. Where the level would clip the copy is softer.
     """
-    made = _level(match_spectrum(made - made.mean(), original), original)
-    heard, wanted = _frame_rms(made), _frame_rms(original)
+    made = levelled(match_spectrum(made - made.mean(), original), original)
+    heard, wanted = frame_rms(made), frame_rms(original)
     gain = np.where(wanted < STILL, np.minimum(1.0, (wanted + 1e-7) / (heard + 1e-7)), 1.0)
-    centres = np.arange(len(gain)) * FRAME + FRAME // 2
-    made = _level(made * np.interp(np.arange(len(made)), centres, gain).astype(np.float32), original)
+    made = levelled(made * interpolated(gain, len(made)), original)
     return made * np.float32(min(1.0, PEAK / (float(np.max(np.abs(made))) + 1e-9)))
 
 
@@ -153,17 +152,6 @@ def _copy(vocoder: Vocoder, original: Samples, clip: Clip) -> Samples:
     if original.any() and not made.any():
         raise FacError(f"{clip.name}: the vocoder gave silence")
     return np.pad(made, (0, max(0, len(original) - len(made))))[: len(original)]
-
-
-def _level(made: Samples, original: Samples) -> Samples:
-    wanted, heard = (np.sqrt(np.mean(np.square(x, dtype=np.float64))) for x in (original, made))
-    return made * np.float32(wanted / (heard + 1e-12))
-
-
-def _frame_rms(samples: Samples) -> npt.NDArray[np.floating]:
-    frames = np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
-    level: npt.NDArray[np.floating] = np.sqrt(np.square(frames).mean(axis=1))
-    return level
 
 
 def _facts(data: Path) -> dict[str, Row]:

@@ -7,7 +7,7 @@ import numpy as np
 import pyroomacoustics
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
-from training.rows import by_row, rms
+from training.rows import as_loud, by_row
 
 BANK = 64
 """Rooms to pick from."""
@@ -81,8 +81,8 @@ def _place(rng: np.random.Generator) -> Place:
     volume, walls = np.prod(size), 2.0 * (size[0] * size[1] + size[1] * size[2] + size[0] * size[2])
     driest = max(0.1, 1.1 * 0.161 * volume / walls)
     rt60 = float(rng.uniform(driest, 0.8))
-    points = [tuple(float(metres) for metres in point) for point in (size, mouth, microphone)]
-    return Place(points[0], points[1], points[2], rt60, int(rng.integers(2**31)))
+    size_m, mouth_m, microphone_m = ((float(x), float(y), float(z)) for x, y, z in (size, mouth, microphone))
+    return Place(size_m, mouth_m, microphone_m, rt60, int(rng.integers(2**31)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,7 @@ class Room:
 
     def apply(self, samples: Samples, parameters: Place) -> Samples:
         """As loud as before, and in time: the direct sound is not delayed."""
-        heard = by_row(samples, lambda row: _convolved(row, response(parameters)))
-        return heard * (rms(samples) / np.maximum(rms(heard), np.float32(1e-9)))
+        return as_loud(by_row(samples, lambda row: _convolved(row, response(parameters))), samples)
 
 
 def _convolved(row: Samples, impulse: Samples) -> Samples:

@@ -22,3 +22,8 @@ def rms(samples: Samples) -> Samples:
     """Root of the mean square along the last axis, ``[..., 1]``."""
     power: Samples = np.mean(np.square(samples), axis=-1, keepdims=True)
     return np.sqrt(power)
+
+
+def as_loud(samples: Samples, like: Samples) -> Samples:
+    """Each row of float32 ``[..., n]`` at the RMS of that row of another."""
+    return np.asarray(samples * (rms(like) / np.maximum(rms(samples), np.float32(1e-9))), np.float32)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyworld
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
+from training.rows import fit
 from training.vocoder import Scale, Spectrum, guess_phase, istft, mel_filters, stft
 
 MIN_SAMPLES = 4_096
@@ -82,7 +83,7 @@ class World:
         aperiodicity = np.clip(aperiodicity * parameters.breath, 1e-3, 1.0 - 1e-3)
         f0 = f0 * 2.0 ** (parameters.semitones / 12.0)
         made = pyworld.synthesize(f0, envelope, aperiodicity, SAMPLE_RATE, parameters.frame_ms)
-        return _fit(np.nan_to_num(made), len(samples))
+        return fit(np.nan_to_num(made), len(samples))
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +376,3 @@ def smooth(image: Floats, deviation: float, axis: int) -> Floats:
 def _shift(rng: np.random.Generator) -> float:
     """Half of the copies keep the pitch."""
     return float(rng.uniform(-2.0, 2.0)) if rng.random() < 0.5 else 0.0
-
-
-def _fit(samples: Floats, n: int) -> Samples:
-    return np.pad(samples[:n], (0, max(0, n - len(samples)))).astype(np.float32)

@@ -11,7 +11,7 @@ import soxr
 
 from fac_stream.audio.codecs import decode, encode
 from fac_stream.audio.frames import SAMPLE_RATE, Encoding, Samples
-from training.loss import Loss, PacketLoss, receive
+from training.packet_loss import Loss, PacketLoss, receive
 from training.rows import by_row, fit
 
 NARROW_RATE = 8_000
@@ -137,20 +137,20 @@ def carried(samples: Samples, coding: Coding) -> Samples:
         return fit(_opus(samples, coding), len(samples))
     if coding.codec == "g722":
         # 22 samples is the delay of the two quadrature mirror filters.
-        return fit(_without_codec_concealment(_ffmpeg(samples, "g722", 0)[22:], coding.loss), len(samples))
+        return fit(_received(_ffmpeg(samples, "g722", 0)[22:], coding.loss), len(samples))
     narrow = soxr.resample(samples, SAMPLE_RATE, NARROW_RATE).astype(np.float32)
     if coding.codec == "amr":
         heard = _amr(narrow, coding)
     elif coding.codec == "gsm":
-        heard = _without_codec_concealment(_gsm(narrow), coding.loss, NARROW_RATE)
+        heard = _received(_gsm(narrow), coding.loss, NARROW_RATE)
     else:
         law = Encoding.MULAW if coding.codec == "mulaw" else Encoding.ALAW
         heard = decode(encode(narrow, law), law, 1)[:, 0]
-        heard = _without_codec_concealment(heard, coding.loss, NARROW_RATE)
+        heard = _received(heard, coding.loss, NARROW_RATE)
     return fit(soxr.resample(heard, NARROW_RATE, SAMPLE_RATE), len(samples))
 
 
-def _without_codec_concealment(samples: Samples, loss: Loss | None, rate: int = SAMPLE_RATE) -> Samples:
+def _received(samples: Samples, loss: Loss | None, rate: int = SAMPLE_RATE) -> Samples:
     return samples if loss is None else receive(samples, loss, rate)
 
 

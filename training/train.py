@@ -92,11 +92,11 @@ def fit(
 ) -> None:
     """All epochs that are left, with a checkpoint after each."""
     network = place.parallel(run.network)
-    keys = [
+    keys = (
         (epoch, (step * place.count + place.rank) % mixture.batches)
         for epoch in range(len(run.history), run.settings.epochs)
         for step in range(run.steps)
-    ]
+    )
     upcoming = batches(mixture, keys, run.settings.workers)
     while not run.finished:
         started = time.monotonic()

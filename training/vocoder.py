@@ -21,17 +21,12 @@ Spectrum = npt.NDArray[np.complexfloating]
 Scale = Literal["htk", "slaney"]
 
 
-def griffin_lim(
-    samples: Samples, sample_rate: int, *, n_mels: int | None = None, iterations: int = 32, seed: int = 0
-) -> Samples:
+def griffin_lim(samples: Samples, sample_rate: int) -> Samples:
     """Throw the phase away and guess it again (Griffin and Lim 1984; fast variant of Perraudin et al. 2013).
 
     Args:
         samples: float32 ``[n]``.
         sample_rate: Hertz, 8000 to 48000.
-        n_mels: also squeeze the magnitudes through so many mel bands, as text-to-speech systems do.
-        iterations: more sound cleaner.
-        seed: of the first, random phase.
 
     Raises:
         AudioError: the samples are empty, not finite or longer than two minutes, or the rate is absurd.
@@ -40,11 +35,8 @@ def griffin_lim(
     n_fft = 1 << round(np.log2(0.064 * sample_rate))
     hop = n_fft // 4
     magnitude = np.abs(stft(samples, n_fft, hop))
-    if n_mels is not None:
-        bands, back = mel_filters(n_mels, n_fft, sample_rate)
-        magnitude = np.maximum(magnitude @ bands.T @ back.T, 0.0)
-    turn = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, magnitude.shape)
-    spectrum = guess_phase(magnitude * np.exp(1j * turn), hop, len(samples), iterations=iterations)
+    turn = np.random.default_rng(0).uniform(0.0, 2.0 * np.pi, magnitude.shape)
+    spectrum = guess_phase(magnitude * np.exp(1j * turn), hop, len(samples), iterations=32)
     return _limit(istft(spectrum, n_fft, hop, len(samples)))
 
 

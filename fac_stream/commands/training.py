@@ -22,7 +22,9 @@ def train(
         Path, typer.Argument(help="YAML file, or the name of a recipe that comes with it.", metavar="RECIPE")
     ],
     data: Data,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.", metavar="FOLDER")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder.", metavar="FOLDER", file_okay=False)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only examine recipe and data: files, doubles, split, balance.")
@@ -75,9 +77,15 @@ def build(
     plan: Annotated[
         Path, typer.Argument(help="YAML file, or `corpus` for the one that comes with it.", metavar="PLAN")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the corpus; it must not hold one.", metavar="FOLDER")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the corpus; it must not hold one.", metavar="FOLDER", file_okay=False),
+    ],
     clones: Annotated[
-        Path | None, typer.Option(help="Folder with clones, each at OWNER/NAME.", metavar="FOLDER")
+        Path | None,
+        typer.Option(
+            help="Folder with clones, each at OWNER/NAME.", metavar="FOLDER", file_okay=False, exists=True
+        ),
     ] = None,
 ) -> None:
     """Fetch, decode, cut and write the recordings that a plan names, with a manifest.
@@ -104,7 +112,9 @@ def revoice(
         str, typer.Option(help="Python function: samples and 16000 to samples.", metavar="MODULE:NAME")
     ],
     system: Annotated[str, typer.Option(help="The vocoder's name in the manifest.")],
-    out: Annotated[Path, typer.Option(help="Folder of the copies and their manifest.", metavar="FOLDER")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the copies and their manifest.", metavar="FOLDER", file_okay=False)
+    ],
     source: Annotated[str, typer.Option(help="Where its weights come from.")] = "",
     licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
     year: Annotated[int | None, typer.Option(help="Of the vocoder.", min=1900, max=2100)] = None,

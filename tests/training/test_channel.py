@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tones import RATE, sound
-from training import channel, loss, room, telephony
+from training import channel, packet_loss, room, telephony
 from training.pcm import WINDOW
 
 VOICE = np.resize(sound("real", 1), WINDOW)
@@ -98,7 +98,7 @@ def test_a_band_limit_is_no_codec():
 @pytest.mark.parametrize(("share", "burst"), [(0.05, 1 / 0.95), (0.2, 1.25), (0.1, 4.0)])
 def test_losses_are_as_many_and_as_long_as_asked(share, burst):
     """Share of the packets, and the mean length of a run, over many packets; equal seeds lose the same."""
-    line = loss.Loss(20, share, burst, 3)
+    line = packet_loss.Loss(20, share, burst, 3)
     lost = line.lost(200_000)
     runs = np.diff(np.flatnonzero(np.diff(np.concatenate(([0], lost, [0])))))[::2]
     assert lost.mean() == pytest.approx(share, rel=0.1)
@@ -108,12 +108,12 @@ def test_losses_are_as_many_and_as_long_as_asked(share, burst):
 
 def test_what_arrives_is_not_changed():
     """Only the holes and 10 ms around them differ from what was sent; unconcealed, only the silent holes."""
-    line = loss.Loss(20, 0.1, 2.0, 5)
+    line = packet_loss.Loss(20, 0.1, 2.0, 5)
     lost = np.repeat(line.lost(100), 320)
     near = np.convolve(lost, np.ones(2 * 160 + 1), "same") > 0.5
-    heard = loss.receive(VOICE, line, RATE)
+    heard = packet_loss.receive(VOICE, line, RATE)
     np.testing.assert_array_equal(heard[~near], VOICE[~near])
-    silent = loss.receive(VOICE, loss.Loss(20, 0.1, 2.0, 5, concealed=False), RATE)
+    silent = packet_loss.receive(VOICE, packet_loss.Loss(20, 0.1, 2.0, 5, concealed=False), RATE)
     np.testing.assert_array_equal(silent[~lost], VOICE[~lost])
     assert not silent[lost].any()
 
@@ -122,9 +122,9 @@ def test_a_steady_voice_is_concealed_well():
     """Where the pitch does not move, repetition errs by less than a tenth of what silence errs."""
     steady = sum(np.sin(2 * np.pi * 125 * k * np.arange(WINDOW) / RATE) / k for k in range(1, 10))
     steady = (0.1 * steady).astype(np.float32)
-    line = loss.Loss(10, 0.05, 1 / 0.95, 4)
+    line = packet_loss.Loss(10, 0.05, 1 / 0.95, 4)
     lost = np.repeat(line.lost(200), 160)
-    error = loss.receive(steady, line, RATE) - steady
+    error = packet_loss.receive(steady, line, RATE) - steady
     assert lost.any()
     assert np.std(error[lost]) < 0.1 * np.std(steady)
 
@@ -132,7 +132,7 @@ def test_a_steady_voice_is_concealed_well():
 def test_a_long_hole_fades_to_silence():
     """As G.711 Appendix I: nothing is invented beyond 60 ms."""
     heard = VOICE.copy()
-    loss._conceal(heard, 16_000, 16_000 + 1_600, RATE)
+    packet_loss._conceal(heard, 16_000, 16_000 + 1_600, RATE)
     assert np.std(heard[16_000:16_160]) > 0.5 * np.std(VOICE)
     assert np.abs(heard[16_000 + 960 : 16_000 + 1_600]).max() < 1e-6
 
@@ -142,7 +142,7 @@ def test_lossy_codecs_conceal(codec):
     """With packets lost the result differs, and the holes are not silent: somebody filled them."""
     bit_rate = {"opus": 12_000, "amr": 12_200}.get(codec, 64_000)
     steady = np.resize(sound("fake", 1), WINDOW)
-    line = loss.Loss(20, 0.1, 1 / 0.9, 4)
+    line = packet_loss.Loss(20, 0.1, 1 / 0.9, 4)
     lost = np.flatnonzero(line.lost(95)[4:]) + 4
     heard = telephony.carried(steady, telephony.Coding(codec, bit_rate, line))
     whole = telephony.carried(steady, telephony.Coding(codec, bit_rate))

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
 from fac_model.bundle import Bundle
 from fac_model.calibration import Affine
+from fac_stream.cli import app
 from fac_stream.errors import ConfigError, FacError
 from training import train as module
 from training.augment import IMAGE, augmentations
@@ -133,9 +135,22 @@ def test_resuming_what_is_not_there_or_not_the_same_is_refused(trained, tones, t
     with pytest.raises(ConfigError, match="another recipe"):
         train(recipe_file(tmp_path, epochs=9), tones, trained, resume=True)
     (tmp_path / "checkpoint").mkdir()
-    (tmp_path / "checkpoint" / "state.json").write_text("{")
-    with pytest.raises(ConfigError, match="damaged"):
-        train(recipe_file(tmp_path), tones, tmp_path, resume=True)
+    for state in ("{", "[]"):
+        (tmp_path / "checkpoint" / "state.json").write_text(state)
+        with pytest.raises(ConfigError, match="damaged"):
+            train(recipe_file(tmp_path), tones, tmp_path, resume=True)
+
+
+def test_the_command_trains(tones, tmp_path, monkeypatch):
+    """``fac train RECIPE DATA --out FOLDER --resume`` says where the bundle lies; a file is no folder."""
+    asked = []
+    monkeypatch.setattr(module, "train", lambda *given, **named: asked.append((*given, named)) or "bundle")
+    arguments = ["train", "predecessor", str(tones), "--resume", "--out"]
+    done = CliRunner().invoke(app, [*arguments, str(tmp_path / "run")])
+    assert (done.exit_code, done.stdout) == (0, "bundle\n")
+    ((recipe, data, out, named),) = asked
+    assert (recipe.name, data, out, named) == ("predecessor.yaml", tones, tmp_path / "run", {"resume": True})
+    assert CliRunner().invoke(app, [*arguments, str(recipe)]).exit_code == 2
 
 
 def test_early_stopping_waits_its_patience(unshipped, tones, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def test_guessing_a_phase_changes_nothing_else():
 
 
 def test_griffin_lim_is_deterministic_and_keeps_the_magnitudes():
-    """The same seed gives the same samples, whose spectrogram is close to the original's."""
+    """The same samples come out twice, with a spectrogram close to the original's."""
     samples = voiced()
     copy = vocoder.griffin_lim(samples, RATE)
     np.testing.assert_array_equal(copy, vocoder.griffin_lim(samples, RATE))
