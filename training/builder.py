@@ -132,11 +132,13 @@ def build(plan: Plan, out: Path, *, clones: Path | None = None, tell: Tell = pri
         tell: gets a line for each origin and each fault.
 
     Raises:
-        FacError: the folder holds a corpus, or there is nothing to write.
+        FacError: the folder holds a corpus, there are no such clones, or there is nothing to write.
     """
     table = out / "manifest.csv"
     if table.exists():
         raise FacError(f"{table} exists; choose another folder, or remove it")
+    if clones is not None and not clones.is_dir():
+        raise FacError(f"{clones} is no folder of clones; without one, everything is fetched")
     out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     failed = 0

@@ -83,9 +83,7 @@ def build(
     ],
     clones: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder with clones, each at OWNER/NAME.", metavar="FOLDER", file_okay=False, exists=True
-        ),
+        typer.Option(help="Folder with clones, each at OWNER/NAME.", metavar="FOLDER", file_okay=False),
     ] = None,
 ) -> None:
     """Fetch, decode, cut and write the recordings that a plan names, with a manifest.

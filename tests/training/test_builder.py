@@ -140,6 +140,8 @@ def test_a_missing_commit_is_a_failure(clones, tmp_path):
         build(plan("0" * 40), tmp_path / "out", clones=clones[0], tell=told.append)
     assert any("has no commit 0000" in line for line in told)
     build(plan(clones[1]), tmp_path / "out", clones=clones[0], tell=told.append)
+    with pytest.raises(FacError, match="no folder of clones"):
+        build(plan(clones[1]), tmp_path / "other", clones=tmp_path / "none", tell=told.append)
     with pytest.raises(FacError, match="exists; choose another folder"):
         build(plan(clones[1]), tmp_path / "out", clones=clones[0], tell=told.append)
 
