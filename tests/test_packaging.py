@@ -79,7 +79,10 @@ def _files(folder: str, *patterns: str) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_holds_every_module(names, package):
     """No module, recipe or bundle is left behind."""
-    assert _files(package, "*.py", "*.yaml", "*.json", "*.safetensors", "*.onnx", "*.png") - names == set()
+    assert (
+        _files(package, "*.py", "*.yaml", "*.css", "*.json", "*.safetensors", "*.onnx", "*.png") - names
+        == set()
+    )
 
 
 def test_holds_the_dashboard_and_the_reference_configuration(names):

@@ -201,7 +201,7 @@ def test_a_cache_travels_by_its_name(tones):
 
 
 def test_the_cache_refuses_nothing_silently(tmp_path):
-    """A clip that cannot be decoded stops the whole, and no half cache is opened afterwards."""
+    """A clip that cannot be decoded stops the whole; half a cache is never opened, but made anew."""
     soundfile.write(tmp_path / "good.wav", sound("real", 1), RATE)
     (tmp_path / "bad.wav").write_text("no sound")
     clips = [Clip(tmp_path / name, Label.REAL, Split.TRAIN) for name in ("good.wav", "bad.wav")]
@@ -209,3 +209,6 @@ def test_the_cache_refuses_nothing_silently(tmp_path):
         with pytest.raises(DecodeError, match="bad"):
             PcmCache.of(clips, tmp_path / "cache")
     assert len(PcmCache.of(clips[:1], tmp_path / "cache")) == 1
+    (samples,) = (tmp_path / "cache").glob("*.pcm")
+    samples.unlink()
+    assert len(PcmCache.of(clips[:1], tmp_path / "cache")[0]) > 0
