@@ -18,7 +18,7 @@ run: $(RUN) ## install what is missing, start the daemon, print the dashboard's 
 	.venv/bin/fac run $(ARGS)
 
 demo: $(RUN) ## the same, with a call whose voice changes from human to machine-made
-	@scripts/packages.sh "the demo call" alsa-utils espeak-ng
+	@scripts/packages.sh "the demo call" asterisk-core-sounds-en-wav espeak-ng
 	.venv/bin/fac run --demo $(ARGS)
 
 test: $(DEV) ## install what the tests need, run all of them

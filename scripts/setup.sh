@@ -54,7 +54,8 @@ make_venv() {
 
 case ",$extras," in
     *,dev,*) scripts/packages.sh "some of the tests" \
-        libportaudio2 alsa-utils espeak-ng pulseaudio pulseaudio-utils ffmpeg chromium libatomic1 ;;
+        libportaudio2 alsa-utils asterisk-core-sounds-en-wav espeak-ng pulseaudio pulseaudio-utils ffmpeg \
+        chromium libatomic1 ;;
     *,mic,*) scripts/packages.sh "the microphone" libportaudio2 ;;
 esac
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then

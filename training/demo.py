@@ -2,7 +2,7 @@
 
 ::
 
-    |- 12 s: a person (speaker-test of alsa-utils) -|- 12 s: espeak-ng, then that person from a vocoder -|
+    |- 12 s: a person (announcements of Asterisk) -|- 12 s: espeak-ng, then that person from a vocoder -|
 
 Both halves have the same pauses and the same level, so that neither gives the difference away.
 """
@@ -22,16 +22,15 @@ from fac_stream.audio.frames import SAMPLE_RATE, Samples
 from fac_stream.errors import FacError
 from training.vocoder import griffin_lim
 
-CLIPS = Path("/usr/share/sounds/alsa")
+PACKAGE = "asterisk-core-sounds-en-wav"
+"""Debian's package of a person's telephone announcements, 8 kHz."""
+CLIPS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 ORDER = (
-    "Front_Center",
-    "Rear_Left",
-    "Side_Right",
-    "Front_Left",
-    "Rear_Center",
-    "Side_Left",
-    "Front_Right",
-    "Rear_Right",
+    "confbridge-pin",
+    "queue-youarenext",
+    "unidentified-no-callback",
+    "pbx-invalidpark",
+    "demo-thanks",
 )
 SENTENCES = (
     "Good morning, this is the service desk of your bank.",
@@ -55,7 +54,7 @@ def build_demo_call(out: Path) -> Path:
     """Write ``demo-call.wav`` (16 kHz, mono) into the folder ``out``; the same bytes each time.
 
     Raises:
-        FacError: alsa-utils or espeak-ng is not installed, or the folder cannot be written.
+        FacError: the announcements or espeak-ng are not installed, or the folder cannot be written.
     """
     check_installed(CLIPS)
     clips = [level(trim(read_wav(CLIPS / f"{name}.wav"))) for name in ORDER]
@@ -77,7 +76,7 @@ def check_installed(clips: Path) -> None:
     """Raise FacError, naming what to install, where a voice is missing."""
     missing = []
     if not all((clips / f"{name}.wav").is_file() for name in ORDER):
-        missing.append("alsa-utils")
+        missing.append(PACKAGE)
     if shutil.which("espeak-ng") is None:
         missing.append("espeak-ng")
     if missing:

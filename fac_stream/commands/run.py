@@ -18,7 +18,7 @@ def run(
     demo: Annotated[
         bool,
         typer.Option(
-            "--demo", help="Play a call that turns synthetic; needs alsa-utils and espeak-ng, no hardware."
+            "--demo", help="Play a call that turns synthetic; needs Asterisk's announcements and espeak-ng."
         ),
     ] = False,
     no_mic: Annotated[bool, typer.Option("--no-mic", help="Leave the microphone alone.")] = False,
