@@ -87,15 +87,10 @@ def scored(clips: list[Clip], judged: Sequence[Samples], calibration: Calibratio
     return Scored(
         clips,
         llrs,
-        np.array([clip_llr(calibration, row) for row in llrs]),
+        np.array([calibration.call_llr(row) for row in llrs]),
         None if np.isnan(np.concatenate(speech_s)).any() else speech_s,
         None if np.isnan(np.concatenate(own_speech)).any() else own_speech,
     )
-
-
-def clip_llr(calibration: Calibration, llrs: Samples) -> float:
-    """A clip's log-likelihood ratio from its windows' ``[n]``, as of a call."""
-    return calibration.call_llr(llrs)
 
 
 def clip_logits(

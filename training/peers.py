@@ -15,11 +15,8 @@ made without arguments. It may have
 A clip's score is the mean of its windows'. See ``docs/peers.md`` for adapters to ONNX and TorchScript files.
 """
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +28,7 @@ from training.dataset import Corpus, windows
 from training.intervals import DRAWS, with_intervals
 from training.logits import Scored, clip_logits
 from training.pcm import WINDOW, Pcm, to_float
+from training.plugin import imported
 
 LONGEST_S = 60.0
 NAMES = ("eer", "auc", "cllr", "min_cllr", "min_dcf", "false_alarms", "misses")
@@ -52,17 +50,7 @@ class Peer:
         Raises:
             ConfigError: there is no such thing, or it is no detector.
         """
-        module_name, _, attribute = place.partition(":")
-        if not module_name or not attribute:
-            raise ConfigError(f"--peer {place}: write it as module:function")
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.insert(0, here)
-        try:
-            found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"--peer {place}: {error}; is its folder on PYTHONPATH, or the current one?"
-            ) from error
+        found = imported(place, "--peer")
         score = found() if isinstance(found, type) else found
         threshold, window_s = (float(getattr(score, key, default)) for key, default in _DEFAULTS.items())
         if not callable(score) or not np.isfinite(threshold) or not 0.1 <= window_s <= LONGEST_S:
@@ -70,7 +58,7 @@ class Peer:
                 f"--peer {place}: a peer can be called, its threshold is a number and its window_s lies"
                 f" between 0.1 and {LONGEST_S:g}"
             )
-        return cls(str(getattr(score, "name", attribute)), score, threshold, window_s)
+        return cls(str(getattr(score, "name", place.partition(":")[2])), score, threshold, window_s)
 
     def __call__(self, waves: Samples) -> Samples:
         """Scores less the peer's threshold, float32 ``[B]``: above 0 is called synthetic.

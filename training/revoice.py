@@ -7,8 +7,6 @@ code and its weights stay with the user.
 
 import csv
 import hashlib
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from training.builder import COLUMNS, Row, decode, encode
 from training.copies import frame_rms, interpolated, levelled, match_spectrum
 from training.manifest import Clip, Label, Split, read_manifest
 from training.pcm import FRAME
+from training.plugin import imported
 from training.vocoder import mel_filters, stft
 
 SLACK = FRAME
@@ -57,21 +56,9 @@ def load(name: str) -> Vocoder:
     Raises:
         ConfigError: there is no such module or function.
     """
-    module_name, colon, function = name.partition(":")
-    if not (module_name and colon and function):
-        raise ConfigError(f"--vocoder {name!r} is not of the form module:function")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(
-            f"--vocoder {name}: cannot import {module_name}: {error}; it must lie in the working folder,"
-            " in PYTHONPATH or be installed"
-        ) from error
-    vocoder: Vocoder | None = getattr(module, function, None)
+    vocoder: Vocoder = imported(name, "--vocoder")
     if not callable(vocoder):
-        raise ConfigError(f"--vocoder {name}: {module_name} has no function {function}")
+        raise ConfigError(f"--vocoder {name}: {name.partition(':')[2]} is no function")
     return vocoder
 
 

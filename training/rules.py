@@ -7,7 +7,6 @@ import numpy as np
 
 from fac_model.calibration import Calibration
 from fac_stream.config import DecisionRule, Speech
-from training.logits import clip_llr
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Rules:
 
     def call_llr(self, llrs: Any) -> float:
         """Log-likelihood ratios of a call's windows ``[n]`` to the call's."""
-        return clip_llr(self.calibration, llrs)
+        return self.calibration.call_llr(llrs)
 
 
 def _log_odds(probability: float) -> float:
