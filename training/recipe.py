@@ -60,6 +60,8 @@ class Recipe(Settings):
     """Weight of the second output's loss, where the network has one."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay a step of the averaged weights that are judged and kept."""
+    echo: Annotated[int, Field(ge=1, le=16)] = 1
+    """Steps that each batch serves, see ``training.echo``; ``windows_per_epoch`` counts them all."""
     batch_size: Annotated[int, Field(ge=2, le=4096, multiple_of=2)] = 64
     """Of each process under torchrun."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 40
@@ -104,6 +106,8 @@ class Recipe(Settings):
             raise ValueError(f"choose_on is {self.choose_on}, but holdout names no sources")
         if self.stop_patience < self.dev_every:
             raise ValueError("stop_patience is less than dev_every: training would end before dev is heard")
+        if self.echo > 1 and self.sampling == "plain":
+            raise ValueError("echo needs batches with their classes in the same rows: set sampling to paired")
         if round(self.nonspeech * self.batch_size / 2) * 2 >= self.batch_size:
             raise ValueError("nonspeech leaves no room for speech in a batch")
         return self

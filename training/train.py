@@ -29,6 +29,7 @@ from training import checkpoint
 from training.calibrate import calibrate
 from training.checkpoint import Row, Run
 from training.dataset import Corpus
+from training.echo import Echoes
 from training.export import export_onnx
 from training.judge import Judge, forward
 from training.loader import batches
@@ -95,7 +96,7 @@ def fit(
     keys = (
         (epoch, (step * place.count + place.rank) % mixture.batches)
         for epoch in range(len(run.history), run.settings.epochs)
-        for step in range(run.steps)
+        for step in range(0, run.steps, run.settings.echo)
     )
     upcoming = batches(mixture, keys, run.settings.workers)
     while not run.finished:
@@ -125,15 +126,23 @@ def fit_epoch(
         tell: is told the step and the losses after each step.
     """
     settings, epoch = run.settings, len(run.history)
-    torch.manual_seed((settings.seed + epoch) * place.count + place.rank)  # dropout
+    seed = (settings.seed + epoch) * place.count + place.rank
+    torch.manual_seed(seed)  # dropout
     network.train()
+    echoes = Echoes(seed)
     losses: list[Tensor] = []
     hits: list[Tensor] = []
     for step in range(run.steps):
-        batch = next(upcoming)
+        if step % settings.echo == 0:
+            batch = next(upcoming)
+            drawn = to_images(batch, front_end, place.device)
+            if settings.echo > 1:
+                echoes.keep(*drawn)
+        else:
+            drawn = echoes.draw()
         for group in run.optimizer.param_groups:
             group["lr"] = run.learning_rate(step)
-        images, synthetic, speech = to_images(batch, front_end, place.device)
+        images, synthetic, speech = disguised(*drawn, batch)
         logits = forward(network, images, settings.precision)
         loss = loss_of(logits, synthetic, speech, settings)
         run.optimizer.zero_grad(set_to_none=True)
@@ -152,13 +161,20 @@ def fit_epoch(
 
 @torch.no_grad()
 def to_images(batch: Batch, front_end: nn.Module, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Masked and mixed images ``[B, channels, bands, frames]``; what is synthetic, and speech, ``[B]``."""
-    waves, synthetic, speech, stripes, partner, kept = (
-        torch.from_numpy(part).to(device)
-        for part in (batch.waves, batch.synthetic, batch.speech, batch.stripes, batch.partner, batch.kept)
+    """Images ``[B, channels, bands, frames]``; what is synthetic, and speech, ``[B]``."""
+    waves, synthetic, speech = (
+        torch.from_numpy(part).to(device) for part in (batch.waves, batch.synthetic, batch.speech)
     )
-    images = torch.cat(
-        [front_end(part) for part in torch.split(waves, PIECE if device.type == "cpu" else len(waves))]
+    pieces = torch.split(waves, PIECE if device.type == "cpu" else len(waves))
+    return torch.cat([front_end(piece) for piece in pieces]), synthetic, speech
+
+
+def disguised(
+    images: Tensor, synthetic: Tensor, speech: Tensor, batch: Batch
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What ``to_images`` gave, under the masks of ``batch`` and mixed as it says."""
+    stripes, partner, kept = (
+        torch.from_numpy(part).to(images.device) for part in (batch.stripes, batch.partner, batch.kept)
     )
     images = masked(images, stripes)
     if (batch.kept < 1.0).any():
