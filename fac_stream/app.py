@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import structlog
@@ -28,6 +28,7 @@ from fac_stream.alerts.rules import SyntheticVoice
 from fac_stream.alerts.webhook import post
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.bus import Bus
+from fac_stream.calls.intake import Intake
 from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
 from fac_stream.errors import FacError
@@ -64,6 +65,8 @@ class Daemon:
             scorer, gate, settings.speech, settings.batching, on_batch=self.metrics.on_batch
         )
         self.calls = Calls(settings, self.bus, self.batcher, scorer)
+        self.intake = Intake(settings.ingest, self.calls, self.bus)
+        self.listeners = listeners_of(settings.listeners, self.intake)
         self.sources = [
             LocalSource(
                 _name(source),
@@ -85,6 +88,8 @@ class Daemon:
     def health(self) -> dict[str, Any]:
         """What ``GET /api/health`` answers."""
         problems = [f"{source.name}: {source.problem}" for source in self.sources if source.problem]
+        problems += self.intake.problems
+        problems += [f"{name}: {it.problem}" for name, it in self.listeners.items() if it.problem]
         problems += [outbox.problem for outbox in self._outboxes if outbox.problem]
         return {
             "status": "degraded" if problems else "ok",
@@ -95,6 +100,7 @@ class Daemon:
             "uptime_s": round(time.monotonic() - self.started_at, 1),
             "calls": len(self.calls),
             "subscribers": self.bus.subscribers,
+            "listeners": {name: it.address for name, it in self.listeners.items() if it.address},
         }
 
     def _raise_alerts(self, event: AnyEvent) -> None:
@@ -108,10 +114,11 @@ class Daemon:
         async with aiohttp.ClientSession() as session:
             outboxes = self._outboxes = [self._outbox(hook, session) for hook in self.config.alerts.webhooks]
             async with asyncio.TaskGroup() as vital:
-                tasks = [vital.create_task(self.batcher.run())]
+                tasks = [vital.create_task(self.batcher.run()), vital.create_task(self.intake.run())]
                 tasks += [vital.create_task(outbox.run()) for outbox in outboxes]
                 async with listen(build(self._services()), self.config.server) as address:
-                    local = [vital.create_task(source.run()) for source in self.sources]
+                    local = [vital.create_task(listener.run()) for listener in self.listeners.values()]
+                    local += [vital.create_task(source.run()) for source in self.sources]
                     announce(address)
                     await stop.wait()
                     log.info("stopping")
@@ -130,6 +137,7 @@ class Daemon:
             config=self.config,
             bus=self.bus,
             calls=self.calls,
+            intake=self.intake,
             batcher=self.batcher,
             scorer=self.scorer,
             bundle=self.bundle,
@@ -170,6 +178,30 @@ def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+class Listener(Protocol):
+    """A port beside the daemon's own."""
+
+    @property
+    def address(self) -> str | None:
+        """Host and port once it listens."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not work, in words."""
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            FacError: the port cannot be listened on.
+        """
+
+
+def listeners_of(settings: config.Listeners, intake: Intake) -> dict[str, Listener]:
+    """The listeners that the configuration names."""
+    return {}
 
 
 def _open(source: config.SourceConfig, ingest: config.Ingest) -> Source:

@@ -20,10 +20,18 @@ from pydantic import (
     model_validator,
 )
 
+from fac_stream.config_systems import (
+    AsteriskSource,
+    LegName,
+    Listeners,
+    Platforms,
+    StdinSource,
+    UrlSource,
+)
+
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Threshold = Annotated[float, Field(ge=0.02, le=0.98)]
 """Of smoothed scores, which never leave 0.01 to 0.99: one beyond would never be reached."""
-LegName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Section(BaseModel):
@@ -117,7 +125,9 @@ class FileSource(Section):
     call_id: str | None = None
 
 
-SourceConfig = Annotated[MicrophoneSource | FileSource, Field(discriminator="type")]
+SourceConfig = Annotated[
+    MicrophoneSource | FileSource | AsteriskSource | UrlSource | StdinSource, Field(discriminator="type")
+]
 
 
 class Ingest(Section):
@@ -128,6 +138,9 @@ class Ingest(Section):
     max_duration_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 4 * 3600.0
     max_message_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = 1024 * 1024
     queue_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    reconnect_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    no_media_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+    max_concealed: Annotated[float, Field(ge=0, le=1)] = 0.2
 
 
 class Windows(Section):
@@ -253,6 +266,8 @@ class Config(Section):
     server: Server = Server()
     sources: list[SourceConfig] = []
     ingest: Ingest = Ingest()
+    listeners: Listeners = Listeners()
+    platforms: Platforms = Platforms()
     windows: Windows = Windows()
     speech: Speech = Speech()
     model: Model = Model()

@@ -33,6 +33,7 @@ class SkipReason(StrEnum):
     NO_SPEECH = "no_speech"
     LATE = "late"
     OVERLOAD = "overload"
+    LOSS = "loss"
     FAILED = "failed"
 
 
@@ -168,6 +169,16 @@ class AlertResolved(Event):
     """Seconds since the start of the call."""
 
 
+class HealthChanged(Event):
+    """Something that brings audio stopped working, or works again. Never dropped."""
+
+    type: Literal["health.changed"] = "health.changed"
+    status: Literal["no_media", "ok"]
+    """``no_media``: connected, but sends nothing."""
+    detail: str
+    """What is the matter, in words."""
+
+
 class LegSummary(Frozen):
     """Where one leg stands."""
 
@@ -279,7 +290,14 @@ class Snapshot(Event):
 
 
 AnyEvent = Annotated[
-    CallStarted | WindowScored | DecisionChanged | AlertRaised | AlertResolved | CallEnded | Snapshot,
+    CallStarted
+    | WindowScored
+    | DecisionChanged
+    | AlertRaised
+    | AlertResolved
+    | HealthChanged
+    | CallEnded
+    | Snapshot,
     Field(discriminator="type"),
 ]
 EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
@@ -290,6 +308,7 @@ EVENT_TYPES = (
     "decision.changed",
     "alert.raised",
     "alert.resolved",
+    "health.changed",
     "call.ended",
 )
 

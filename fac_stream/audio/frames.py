@@ -57,6 +57,10 @@ class Frame:
     data: bytes
     received_at: float
     """``time.monotonic()`` when the last sample arrived."""
+    leg: str | None = None
+    """Whose stream it is, where each leg has a stream of its own; None where all legs are interleaved."""
+    concealed: bool = False
+    """Made up in place of what was lost on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Window:
     """``time.monotonic()`` when the last sample arrived."""
     span: int = 2 * SAMPLE_RATE
     """Samples of the stream it covers: fewer than 32,000 where a short segment was repeated to fill it."""
+    concealed: float = 0.0
+    """Share of it that was made up in place of what was lost."""
 
     @property
     def start_s(self) -> float:

@@ -20,6 +20,8 @@ A segment shorter than a window is repeated until it fills one if it has at leas
 below that it is lost, and counted. So every sample of the stream lies in a window or in ``lost_s``.
 """
 
+from collections import deque
+
 import numpy as np
 
 from fac_stream.audio.codecs import decode
@@ -36,8 +38,8 @@ MIN_SEGMENT = SAMPLE_RATE // 2
 class WindowCutter:
     """Cuts one stream. Holds at most the bytes of a window and of a frame, and the samples of two windows."""
 
-    def __init__(self, fmt: AudioFormat, hop_s: float) -> None:
-        """For frames of ``fmt``, a window every ``hop_s`` seconds.
+    def __init__(self, fmt: AudioFormat, hop_s: float, start: int = 0) -> None:
+        """For frames of ``fmt`` from sample ``start`` on, a window every ``hop_s`` seconds.
 
         Raises:
             AudioError: the rate cannot be resampled, or the hop is no positive time of at most a window.
@@ -52,7 +54,8 @@ class WindowCutter:
         self._received = 0  # source samples
         self._lost = 0  # source samples
         self._received_at = 0.0
-        self._start_segment(0)
+        self._concealed: deque[tuple[int, int]] = deque()  # first and behind the last, source samples
+        self._start_segment(start)
 
     def _start_segment(self, start: int) -> None:
         self._segment = self._next = start  # source samples since the start of the stream
@@ -91,6 +94,8 @@ class WindowCutter:
                 f"a frame of {len(frame.data)} bytes ends inside a sample of {self._width} bytes"
             )
         self._pending += frame.data
+        if frame.concealed:
+            self._concealed.append((self._next, self._next + count))
         self._next += count
         self._received += count
         self._received_at = frame.received_at
@@ -160,7 +165,24 @@ class WindowCutter:
     def _windows(self, start: int, samples: Samples, span: int) -> list[Window]:
         start += self._segment * SAMPLE_RATE // self._format.sample_rate
         index, self._index = self._index, self._index + 1
+        concealed = self._concealed_share(start, span)
         return [
-            Window(leg, index, start, np.ascontiguousarray(samples[:, channel]), self._received_at, span)
+            Window(
+                leg,
+                index,
+                start,
+                np.ascontiguousarray(samples[:, channel]),
+                self._received_at,
+                span,
+                concealed,
+            )
             for channel, leg in enumerate(self._format.legs)
         ]
+
+    def _concealed_share(self, start: int, span: int) -> float:
+        """Of a window of ``span`` samples at 16 kHz; forgets what lies before it."""
+        first, end = (at * self._format.sample_rate // SAMPLE_RATE for at in (start, start + span))
+        while self._concealed and self._concealed[0][1] <= first:
+            self._concealed.popleft()
+        covered = sum(max(0, min(end, b) - max(first, a)) for a, b in self._concealed)
+        return covered / max(1, end - first)

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from fac_stream.audio.frames import AudioFormat, Window
-from fac_stream.audio.windows import WindowCutter
+from fac_stream.audio.legs import CallCutter
 from fac_stream.bus import Bus
 from fac_stream.calls.decision import LegDecision, worst
 from fac_stream.calls.quality import UsualQuality
@@ -29,6 +29,7 @@ from fac_stream.events import (
     DecisionChanged,
     EndReason,
     LegSummary,
+    SkipReason,
     TimelinePoint,
     WindowScored,
 )
@@ -101,6 +102,7 @@ class Leg:
 class Call:
     """The state of one call, while it goes on and after."""
 
+    config: Config
     call_id: str
     source: str
     format: AudioFormat
@@ -119,12 +121,19 @@ class Call:
     def of(cls, source: Source, config: Config) -> "Call":
         """The call that a source is about to make."""
         return cls(
+            config=config,
             call_id=source.call_id,
             source=source.kind,
             format=source.format,
             metadata=source.metadata,
             legs={name: Leg(name, config) for name in source.format.legs},
         )
+
+    def leg(self, name: str) -> Leg:
+        """The leg of this name; one that joins while the call goes on begins here."""
+        if name not in self.legs:
+            self.legs[name] = Leg(name, self.config)
+        return self.legs[name]
 
     def summary(self) -> CallSummary:
         """The call as lists show it."""
@@ -150,6 +159,9 @@ class Call:
             "alerts": list(self.alerts.values()),
             "resolved_alerts": list(self.resolved_alerts),
         }
+
+
+_LOST = WindowVerdict(None, SkipReason.LOSS, 0.0, None)
 
 
 class TooLongError(Exception):
@@ -187,7 +199,7 @@ class CallRunner:
             return ended
 
     async def _score(self, call: Call, source: Source) -> None:
-        cutter = WindowCutter(call.format, self._config.windows.hop_s)
+        cutter = CallCutter(call.format, self._config.windows.hop_s)
         try:
             await self._follow(call, source, cutter)
         except (SourceError, TimeoutError, TooLongError):
@@ -195,7 +207,7 @@ class CallRunner:
             raise
         await self._finish(call, cutter)
 
-    async def _follow(self, call: Call, source: Source, cutter: WindowCutter) -> None:
+    async def _follow(self, call: Call, source: Source, cutter: CallCutter) -> None:
         async with aclosing(source.frames()) as frames:
             async for frame in frames:
                 windows = cutter.push(frame)
@@ -205,14 +217,17 @@ class CallRunner:
                 if call.duration_s > self._config.ingest.max_duration_s:
                     raise TooLongError
 
-    async def _finish(self, call: Call, cutter: WindowCutter) -> None:
+    async def _finish(self, call: Call, cutter: CallCutter) -> None:
         windows = cutter.flush()
         call.lost_s = cutter.lost_s
         await self._judge(call, windows, live=False)
 
     async def _judge(self, call: Call, windows: Sequence[Window], *, live: bool) -> None:
-        verdicts = await self._batcher.score(windows, live=live)
-        for window, verdict in zip(windows, verdicts, strict=True):
+        most = self._config.ingest.max_concealed
+        heard = [window for window in windows if window.concealed <= most]
+        verdicts = iter(await self._batcher.score(heard, live=live))
+        for window in windows:
+            verdict = next(verdicts) if window.concealed <= most else _LOST
             for event in self._apply(call, window, verdict, live=live):
                 self._bus.publish(event)
             if not live:
@@ -222,7 +237,7 @@ class CallRunner:
     def _apply(
         self, call: Call, window: Window, verdict: WindowVerdict, *, live: bool
     ) -> Iterable[WindowScored | DecisionChanged]:
-        leg = call.legs[window.leg]
+        leg = call.leg(window.leg)
         previous = leg.decision.decision
         leg.update(window, verdict)
         decision, smoothed = leg.decision.decision, leg.decision.smoothed

@@ -102,8 +102,9 @@ def hangup(refusal: Refusal, reason: str) -> Hangup:
 
 
 class Dialogue(Protocol):
-    """One connection's wire format. Every method but ``__init__`` may raise ``ProtocolError``, after which only
-    ``refused`` is called; nothing else is ever raised, whatever is received.
+    """One connection's wire format.
+
+    What is received may raise ``ProtocolError`` and nothing else; only ``refused`` is called after that.
     """
 
     def receive_text(self, text: str) -> Sequence[Message]:

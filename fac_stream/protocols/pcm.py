@@ -8,6 +8,7 @@ No I/O: text and bytes go in, messages come out, and whatever breaks the format 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -23,8 +24,20 @@ from pydantic import (
 from pydantic_core import from_json
 
 from fac_stream.audio.frames import AudioFormat, Encoding, default_legs
-from fac_stream.config import LegName
+from fac_stream.config_systems import LegName
 from fac_stream.errors import ProtocolError
+from fac_stream.events import AnyEvent, CallEnded, EndReason
+from fac_stream.protocols.dialogue import (
+    Finish,
+    Hangup,
+    Media,
+    Message,
+    Refusal,
+    Reply,
+    Send,
+    Start,
+    hangup,
+)
 
 MAX_TEXT_CHARACTERS = 16 * 1024
 MAX_METADATA_BYTES = 8 * 1024
@@ -83,6 +96,54 @@ class Audio:
 @dataclass(frozen=True, slots=True)
 class End:
     """The call is complete."""
+
+
+class PcmDialogue:
+    """``PcmStream`` as a dialogue: ``ready`` when the call is admitted, then ``ended`` or ``error``."""
+
+    def __init__(self) -> None:
+        self._stream = PcmStream()
+
+    def receive_text(self, text: str) -> Sequence[Message]:
+        """Take the hello or the end."""
+        message = self._stream.receive_text(text)
+        if isinstance(message, End):
+            return [Finish()]
+        return [Start(message.format, message.call_id, dict(message.metadata))]
+
+    def receive_bytes(self, data: bytes) -> Sequence[Message]:
+        """Take audio."""
+        audio = self._stream.receive_bytes(data)
+        return [] if audio is None else [Media(audio.data, at=audio.start_sample)]
+
+    def receive_close(self) -> Sequence[Message]:
+        """A close completes the call as the end does."""
+        self._stream.receive_end()
+        return [Finish()]
+
+    def admitted(self, call_id: str) -> Sequence[Reply]:
+        """The call's id, which is new where the hello gave none."""
+        return [_say(type="ready", call_id=call_id)]
+
+    def refused(self, refusal: Refusal, reason: str) -> Sequence[Reply]:
+        """In words, then as a close code."""
+        word = "full" if refusal is Refusal.FULL else refusal.value
+        return [_say(type="error", code=word, message=reason), hangup(refusal, reason)]
+
+    def event(self, event: AnyEvent) -> Sequence[Reply]:
+        """Nothing but how a completed call ended; scores are for ``/ws/events``."""
+        if not isinstance(event, CallEnded) or event.reason is not EndReason.COMPLETED:
+            return []
+        fields = event.model_dump(mode="json", exclude={"type", "seq", "time", "leg"})
+        return [_say(type="ended", **fields)]
+
+    def ended(self, reason: EndReason) -> Sequence[Reply]:  # noqa: ARG002 - the event said it
+        """The close."""
+        return [Hangup(1000, "ended")]
+
+
+def _say(**fields: Any) -> Send:
+    return Send(json.dumps(fields))
 
 
 class PcmStream:

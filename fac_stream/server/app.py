@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from fac_stream.config import Server
+from fac_stream.config import Config, Server
 from fac_stream.errors import FacError
 from fac_stream.server import api
 from fac_stream.server.access_log import access_log
@@ -13,10 +13,11 @@ from fac_stream.server.assets import PATTERN, Assets, dashboard
 from fac_stream.server.auth import GUARD, Guard
 from fac_stream.server.failure import json_errors
 from fac_stream.server.headers import add_security_headers
-from fac_stream.server.ingest import Ingest
+from fac_stream.server.ingest import IngestPlatform
 from fac_stream.server.live import Live
 from fac_stream.server.predict import MAX_REALTIME_BYTES, Predictions
 from fac_stream.server.services import SERVICES, Services
+from fac_stream.server.telephony import Platform, Telephony
 from fac_stream.server.tls import server_context
 
 KEEP_ALIVE_S = 75.0
@@ -32,16 +33,17 @@ def build(services: Services) -> web.Application:
     Raises:
         FacError: the dashboard's files are missing.
     """
-    guard = Guard(services.config.server)
+    telephony = [Telephony(services, platform) for platform in platforms(services.config)]
+    guard = Guard(services.config.server, [path for platform in telephony for path in platform.proving])
     app = web.Application(
         middlewares=[access_log, json_errors, guard.check], client_max_size=MAX_REALTIME_BYTES
     )
     app[SERVICES], app[GUARD] = services, guard
-    live, ingest, predictions = Live(services), Ingest(services), Predictions(services)
+    live, predictions = Live(services), Predictions(services)
+    app.add_routes([route for platform in telephony for route in platform.routes()])
     app.add_routes(
         [
             web.get("/ws/events", live.handle),
-            web.get("/ws/ingest", ingest.handle),
             web.get("/api/health", api.health),
             web.get("/api/model/status", api.model_status),
             web.get("/api/graph/{name}", api.graph),
@@ -55,13 +57,20 @@ def build(services: Services) -> web.Application:
     )
 
     async def stop(_app: web.Application) -> None:
-        await ingest.stop()
+        await services.intake.stop()
+        for platform in telephony:
+            await platform.stop()
         await live.stop()
 
     app.on_shutdown.append(stop)
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(guard.add_cors)
     return app
+
+
+def platforms(config: Config) -> list[Platform]:
+    """Every platform that may bring calls, see ``docs/connect``."""
+    return [IngestPlatform()]
 
 
 @asynccontextmanager

@@ -31,9 +31,15 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Guard:
-    """The checks for one configuration."""
+    """The checks for one configuration.
 
-    def __init__(self, server: Server) -> None:
+    Args:
+        server: hosts, origins and the token.
+        proving: routes that ask for a proof of their own instead of the token.
+    """
+
+    def __init__(self, server: Server, proving: Iterable[str] = ()) -> None:
+        self._open = OPEN | frozenset(proving)
         self._hosts = LOOPBACK | {_bare(server.host)} | {_bare(host) for host in server.allowed_hosts}
         self._any_address = _is_wildcard(server.host)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in server.allowed_origins)
@@ -87,8 +93,12 @@ class Guard:
         raise ApiError(403, "origin_not_allowed", "pages of this origin may not: see server.allowed_origins")
 
     def _check_token(self, request: web.Request) -> None:
-        if not _is_open(request) and not self.trusts(request):
+        if not self._is_open(request) and not self.trusts(request):
             raise ApiError(401, "unauthorised", "send the token: Authorization: Bearer TOKEN")
+
+    def _is_open(self, request: web.Request) -> bool:
+        resource = request.match_info.route.resource
+        return resource is not None and resource.canonical in self._open
 
 
 def subprotocols(request: web.Request) -> list[str]:
@@ -109,11 +119,6 @@ def _tokens(request: web.Request) -> list[bytes]:
             except (binascii.Error, ValueError):
                 continue
     return tokens
-
-
-def _is_open(request: web.Request) -> bool:
-    resource = request.match_info.route.resource
-    return resource is not None and resource.canonical in OPEN
 
 
 def _bare(host: str) -> str:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from fac_model.bundle import Bundle
 from fac_stream.bus import Bus
+from fac_stream.calls.intake import Intake
 from fac_stream.calls.registry import Calls
 from fac_stream.config import Config
 from fac_stream.metrics import Metrics
@@ -22,6 +23,7 @@ class Services:
     config: Config
     bus: Bus
     calls: Calls
+    intake: Intake
     batcher: Batcher
     scorer: Scorer | None
     """None where no model is loaded: nothing can be scored then."""

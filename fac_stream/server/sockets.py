@@ -1,7 +1,7 @@
 """What both WebSocket endpoints share: the upgrade, and an end that a stuck peer cannot hold up."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,11 @@ GONE = Close(1006, "")
 
 
 async def upgrade(
-    request: web.Request, *, max_message_bytes: int, heartbeat_s: float | None
+    request: web.Request,
+    *,
+    max_message_bytes: int,
+    heartbeat_s: float | None,
+    protocols: Sequence[str] = (SUBPROTOCOL,),
 ) -> web.WebSocketResponse:
     """Turn a request into a WebSocket.
 
@@ -45,10 +49,10 @@ async def upgrade(
         ApiError: the request is no WebSocket handshake.
     """
     offered = subprotocols(request)
-    if offered and SUBPROTOCOL not in offered:
-        raise ApiError(400, "bad_subprotocol", f"offer the subprotocol {SUBPROTOCOL}, or none")
+    if offered and protocols and not set(protocols) & set(offered):
+        raise ApiError(400, "bad_subprotocol", f"offer the subprotocol {protocols[0]}, or none")
     socket = web.WebSocketResponse(
-        protocols=[SUBPROTOCOL],
+        protocols=protocols,
         heartbeat=heartbeat_s,
         compress=False,
         max_msg_size=max_message_bytes,

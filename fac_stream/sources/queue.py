@@ -33,8 +33,9 @@ class FrameQueue:
     def __init__(
         self, audio_format: AudioFormat, queue_s: float, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._rate = audio_format.sample_rate
-        self._width = audio_format.frame_width
+        # Legs may come interleaved or one by one: samples of a leg are what is counted.
+        self._rate = audio_format.sample_rate * len(audio_format.legs)
+        self._width = audio_format.encoding.width
         self._queue_s = queue_s
         self._now = now
         self._frames: deque[Frame] = deque()

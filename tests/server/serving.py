@@ -15,6 +15,7 @@ from fac_model.config import FrontEndConfig, NetworkConfig
 from fac_stream.audio.codecs import encode
 from fac_stream.audio.frames import Encoding
 from fac_stream.bus import Bus
+from fac_stream.calls.intake import Intake
 from fac_stream.calls.registry import Calls
 from fac_stream.config import Config
 from fac_stream.metrics import Metrics
@@ -100,10 +101,12 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, **sections):
     bus.listen(lambda _: changed.set())
     bus.listen(metrics.on_event)
     batcher = Batcher(scorer, FakeGate(), config.speech, config.batching, metrics.on_batch)
+    calls = Calls(config, bus, batcher, scorer)
     services = Services(
         config=config,
         bus=bus,
-        calls=Calls(config, bus, batcher, scorer),
+        calls=calls,
+        intake=Intake(config.ingest, calls, bus),
         batcher=batcher,
         scorer=scorer if loaded else None,
         bundle=bundle(folder) if loaded else None,
@@ -111,12 +114,13 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, **sections):
         health=lambda: health or {"status": "ok"},
     )
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(batcher.run())
+        running = [group.create_task(part.run()) for part in (batcher, services.intake)]
         try:
             async with listen(build(services), config.server) as url, ClientSession(url) as session:
                 yield Served(url, services, Http(session), events, changed)
         finally:
-            running.cancel()
+            for task in running:
+                task.cancel()
 
 
 def bundle(folder):

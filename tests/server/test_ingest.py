@@ -7,12 +7,14 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from fac_stream.calls import intake
 from fac_stream.config import Ingest
-from fac_stream.protocols.pcm import Audio, PcmStream
-from fac_stream.server import ingest, sockets
-from fac_stream.sources import websocket
+from fac_stream.protocols.dialogue import Media, Start
+from fac_stream.protocols.pcm import PcmStream
+from fac_stream.server import sockets, telephony
+from fac_stream.sources import live
+from fac_stream.sources.live import LiveSource
 from fac_stream.sources.rate import RateCheck
-from fac_stream.sources.websocket import WebSocketSource
 from tests.fakes import BlockedScorer
 from tests.server.serving import HELLO, answer, hello, serving, voice
 
@@ -104,16 +106,15 @@ async def test_a_recording_sent_at_once_loses_nothing(tmp_path):
 
 async def test_a_large_message_is_taken_in_pieces(tmp_path):
     """A message of a minute becomes frames of half a second, none lost; the memory is the queue's."""
-    source = WebSocketSource(
-        PcmStream().receive_text(json.dumps(HELLO | {"channels": 2})), Ingest(queue_s=5.0)
-    )
+    hello = PcmStream().receive_text(json.dumps(HELLO | {"channels": 2}))
+    source = LiveSource("websocket", "long", Start(hello.format), Ingest(queue_s=5.0))
     data = bytes(range(256)) * (60 * RATE * 4 // 256)
     frames = []
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        sender = group.create_task(source.receive(Audio(7, data)))
+        sender = group.create_task(source.push(Media(data, at=7)))
         sender.add_done_callback(lambda _: source.queue.close())
         async for frame in source.frames():
-            assert source.queue._queued <= 5.5 * RATE
+            assert source.queue._queued <= 5.5 * 2 * RATE
             frames.append(frame)
     assert b"".join(frame.data for frame in frames) == data
     assert [frame.start_sample for frame in frames] == [7 + i * RATE // 2 for i in range(120)]
@@ -122,7 +123,7 @@ async def test_a_large_message_is_taken_in_pieces(tmp_path):
 async def test_a_wrong_rate_is_told(tmp_path, monkeypatch):
     """8 kHz declared as 16 kHz ends the call, in words, once the rhythm has shown it."""
     clock = iter(0.02 * i for i in itertools.count())
-    monkeypatch.setattr(websocket, "RateCheck", lambda rate: RateCheck(rate, lambda: next(clock)))
+    monkeypatch.setattr(live, "RateCheck", lambda rate, _: RateCheck(rate, lambda: next(clock)))
     async with serving(tmp_path, ingest={"queue_s": 60}) as served, served.connect("/ws/ingest") as socket:
         await hello(socket, sample_rate=16_000)
         with suppress(ConnectionClosed):
@@ -177,7 +178,7 @@ async def test_a_bad_hello_is_refused_in_words(tmp_path, message, said):
 
 async def test_a_client_that_says_nothing_is_sent_away(tmp_path, monkeypatch):
     """The hello has a deadline."""
-    monkeypatch.setattr(ingest, "HELLO_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(telephony, "START_TIMEOUT_S", 0.05)
     async with serving(tmp_path) as served, served.connect("/ws/ingest") as socket:
         code, text, closed = await refusal(socket)
     assert (code, closed) == ("protocol_error", 4400)
@@ -300,7 +301,8 @@ async def test_a_call_has_a_longest_duration(tmp_path):
 
 async def test_a_trickle_does_not_hold_a_place_for_ever(tmp_path, monkeypatch):
     """A sender whose audio falls far behind the clock is ended by the clock."""
-    monkeypatch.setattr(ingest, "CLOCK_GRACE_S", 0)
+    monkeypatch.setattr(intake, "CLOCK_GRACE_S", 0)
+    monkeypatch.setattr(intake, "LOOK_S", 0.01)
     async with serving(tmp_path, ingest={"max_duration_s": 0.1}) as served:
         async with served.connect("/ws/ingest") as socket:
             await hello(socket)
@@ -341,7 +343,7 @@ async def test_stopping_ends_calls_as_shutdown(tmp_path):
 
 async def test_stopping_does_not_wait_for_who_never_said_hello(tmp_path, monkeypatch):
     """A connection without a call is dropped at once."""
-    monkeypatch.setattr(ingest, "HELLO_TIMEOUT_S", 3600)
+    monkeypatch.setattr(telephony, "START_TIMEOUT_S", 3600)
     monkeypatch.setattr(sockets, "STOP_TIMEOUT_S", 3600)
     async with asyncio.timeout(60):
         async with serving(tmp_path) as served:
