@@ -90,6 +90,8 @@ class Session:
     async def ended(self) -> CallEnded | None:
         """Wait until the call is over; None where the daemon stops, or another connection took it over."""
         call = self._call
+        if not self._holds:
+            return None
         replaced = asyncio.ensure_future(call.replaced.wait())
         try:
             await asyncio.wait({call.running, replaced}, return_when=asyncio.FIRST_COMPLETED)

@@ -127,6 +127,12 @@ const REDUCERS = {
     store.emit("alerts");
   },
 
+  "health.changed"(store, event, call) {
+    if (!call) return;
+    call.silent = event.status !== "ok";
+    store.emit("call", call);
+  },
+
   "call.ended"(store, event, call) {
     if (!call) return;
     const { time, reason, detail, duration_s } = event;

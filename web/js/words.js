@@ -6,13 +6,35 @@ const SKIPPED = {
   no_speech: "No speech",
   late: "Skipped: late",
   overload: "Skipped: overload",
+  loss: "Skipped: packets lost",
   failed: "Scoring failed",
 };
 const DECIDED = { unknown: "Listening…", human: "Human", suspicious: "Suspicious", synthetic: "Synthetic" };
 
 const QUALITY = { quiet: "very quiet", narrowband: "muffled", clipped: "distorted", noisy: "noisy" };
 
-export const SOURCES = { microphone: "microphone", file: "recording", websocket: "WebSocket" };
+export const SOURCES = {
+  microphone: "microphone",
+  file: "recording",
+  websocket: "WebSocket",
+  twilio: "Twilio",
+  telnyx: "Telnyx",
+  plivo: "Plivo",
+  exotel: "Exotel",
+  signalwire: "SignalWire",
+  vonage: "Vonage",
+  jambonz: "jambonz",
+  audiosocket: "AudioSocket",
+  asterisk: "Asterisk",
+  freeswitch: "FreeSWITCH",
+  audiohook: "AudioHook",
+  rtp: "RTP",
+  siprec: "SIPREC",
+  tcp: "TCP",
+  url: "stream",
+  stdin: "standard input",
+  whip: "WebRTC",
+};
 export const ENDED = {
   completed: "completed",
   idle: "no more audio came",

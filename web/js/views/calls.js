@@ -7,6 +7,7 @@ import { ENDED, finalWord, showBadge, SOURCES } from "../words.js";
 import { LegView } from "./leg.js";
 
 const MOST_CHIPS = 6;
+const ICONS = ["microphone", "file"];
 
 class CallView {
   legs = new Map();
@@ -16,7 +17,7 @@ class CallView {
     Object.assign(this, { store, call, root, refs });
     root.id = `call-${call.call_id}`;
     root.setAttribute("aria-label", `Call ${call.call_id}`);
-    refs.icon.setAttribute("href", `#i-${call.source in SOURCES ? call.source : "websocket"}`);
+    refs.icon.setAttribute("href", `#i-${ICONS.includes(call.source) ? call.source : "websocket"}`);
     refs.title.textContent = call.call_id;
     refs.source.textContent = `${SOURCES[call.source] ?? call.source}, ${call.sample_rate / 1000} kHz`;
     this.#draw();
@@ -47,7 +48,8 @@ class CallView {
   }
 
   #draw = () => {
-    this.refs.elapsed.textContent = clock(this.call.duration_s);
+    const silent = this.call.silent && !this.call.ended_at;
+    this.refs.elapsed.textContent = clock(this.call.duration_s) + (silent ? " · no audio arrives" : "");
     const which = this.call.ended_at ? "worst_decision" : "decision";
     this.root.dataset.tone = [...this.call.legs.values()].map((leg) => leg[which]).reduce(worse, "unknown");
   };
