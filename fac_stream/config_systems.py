@@ -1,7 +1,8 @@
 """The part of the configuration that telephone systems need: what listens, and how a peer proves itself."""
 
+import base64
 import ipaddress
-from pathlib import Path
+import uuid
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -41,10 +42,12 @@ class AudioSocket(Listener):
 
     port: Port = 9092
     leg: LegName = "mixed"
-    calls: tuple[str, ...] = ()
-    """UUIDs that are taken; empty for all."""
-    lookup_url: str | None = None
-    """Asked with ``?uuid=…``: 2xx takes the call, and its JSON object becomes the call's metadata."""
+    rates: dict[Annotated[int, Field(ge=0x10, le=0x1F)], Annotated[int, Field(ge=4000, le=192_000)]] = {}
+    """Type of audio packet → Hertz, where an Asterisk means something else than its documentation."""
+    calls: tuple[uuid.UUID, ...] = ()
+    """UUIDs that are taken; with neither these nor ``lookup_url``, all are."""
+    lookup_url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=2048)] | None = None
+    """Asked with ``?uuid=…`` for others than ``calls``: 2xx takes the call, its JSON object is metadata."""
 
 
 class Rtp(Listener):
@@ -72,7 +75,7 @@ class PcmTcp(Listener):
     port: Port = 9093
     sample_rate: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
     encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"] = "pcm_s16le"
-    legs: tuple[LegName, ...] = ("mixed",)
+    legs: Annotated[tuple[LegName, ...], Field(min_length=1, max_length=8)] = ("mixed",)
 
 
 class Listeners(System):
@@ -113,6 +116,11 @@ class Jambonz(System):
 class Asterisk(System):
     """``/ws/asterisk``: chan_websocket."""
 
+    leg: LegName = "mixed"
+    """Where neither the URI nor a channel variable named ``leg`` says who it is."""
+    media_url: Annotated[str, Field(pattern=r"^wss?://[^\s?#]+$", max_length=2048)] | None = None
+    """Where an Asterisk waits for us, such as ``ws://pbx:8088/media``: ``POST /api/asterisk`` connects there."""
+
 
 class FreeSwitch(System):
     """``/ws/freeswitch``: mod_audio_fork and mod_audio_stream."""
@@ -128,17 +136,35 @@ class AudioHook(System):
     """``/ws/audiohook``: Genesys Cloud."""
 
     api_key: SecretStr | None = None
+    """What ``X-API-KEY`` must be."""
     client_secret: SecretStr | None = None
     """Base64; with it every connection must carry a valid signature."""
     scores_every_s: Annotated[float, Field(ge=0.5, le=60)] = 5.0
-    """Seconds from one event entity with scores to the next."""
+    """Seconds of audio from one event entity with scores to the next."""
+
+    @model_validator(mode="after")
+    def _secret_is_usable(self) -> "AudioHook":
+        if self.client_secret is not None and self.api_key is None:
+            raise ValueError("client_secret needs api_key: the signature names the key it was made with")
+        if self.client_secret is not None and not self.key:
+            raise ValueError("client_secret must be base64; make one with: openssl rand -base64 32")
+        return self
+
+    @property
+    def key(self) -> bytes:
+        """The client secret, decoded; empty where none is set."""
+        try:
+            secret = self.client_secret.get_secret_value() if self.client_secret else ""
+            return base64.b64decode(secret, validate=True)
+        except ValueError:
+            return b""
 
 
 class Whip(System):
     """``POST /whip``: WebRTC from browsers and OBS."""
 
     host: str = "127.0.0.1"
-    """Address that candidates name."""
+    """Address of this machine that takes the media, UDP; 0.0.0.0 for all but loopback."""
 
 
 class Platforms(System):
@@ -154,12 +180,10 @@ class Platforms(System):
 
 
 class AsteriskSource(System):
-    """An Asterisk whose chan_websocket waits for us to connect."""
+    """An Asterisk whose chan_websocket waits for us to connect, again and again under the same address."""
 
     type: Literal["asterisk"]
     url: Annotated[str, Field(pattern=r"^wss?://[^\s]+$", max_length=2048)]
-    username: str | None = None
-    password: SecretStr | None = None
     leg: LegName = "mixed"
     call_id: str | None = None
 
@@ -168,10 +192,12 @@ class UrlSource(System):
     """Anything that FFmpeg opens: RTSP, HTTP, Icecast, an SDP file, a device."""
 
     type: Literal["url"]
-    url: Annotated[str, Field(min_length=1, max_length=2048)]
+    url: Annotated[SecretStr, Field(min_length=1, max_length=2048)]
+    """May hold a password, and is treated as one."""
     format: str | None = None
     """FFmpeg's name of the demuxer, where the URL does not tell."""
-    options: dict[str, str] = {}
+    options: dict[str, SecretStr] = {}
+    """FFmpeg's, for protocol and demuxer."""
     legs: tuple[LegName, ...] | None = None
     call_id: str | None = None
 
@@ -180,9 +206,7 @@ class StdinSource(System):
     """Raw PCM on standard input."""
 
     type: Literal["stdin"]
-    path: Path | None = None
-    """Another pipe instead."""
     sample_rate: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
     encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"] = "pcm_s16le"
-    legs: tuple[LegName, ...] = ("mixed",)
+    legs: Annotated[tuple[LegName, ...], Field(min_length=1, max_length=8)] = ("mixed",)
     call_id: str | None = None

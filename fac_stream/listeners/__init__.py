@@ -1,0 +1,1 @@
+"""Ports of their own, for telephone systems that speak neither HTTP nor WebSocket."""

@@ -1,0 +1,30 @@
+"""``/ws/asterisk``: Asterisk's chan_websocket, where Asterisk connects to us."""
+
+from aiohttp import web
+
+from fac_stream.config import Config
+from fac_stream.protocols.asterisk import SUBPROTOCOL, AsteriskStream
+from fac_stream.server.basic import password
+from fac_stream.server.telephony import same
+
+
+class AsteriskPlatform:
+    """``websocket_client.conf`` takes user name and password: the password can be the daemon's token."""
+
+    name = "asterisk"
+    paths = ("/ws/asterisk",)
+    subprotocols = (SUBPROTOCOL,)
+    sends_token = False
+
+    def __init__(self, config: Config) -> None:
+        self._leg = config.platforms.asterisk.leg
+        self._token = config.server.token
+
+    def authorise(self, request: web.Request) -> bool:
+        """Whether the password is the daemon's token."""
+        given = password(request)
+        return bool(given and self._token and same(given, self._token.get_secret_value()))
+
+    def dialogue(self, request: web.Request) -> AsteriskStream:
+        """One connection's parser; ``Dial``'s ``v(…)`` becomes the query."""
+        return AsteriskStream(dict(request.query), self._leg)
