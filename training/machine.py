@@ -1,5 +1,6 @@
 """This process's part of a training: alone, or one of several that torchrun started."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ def joined(workers: int) -> Iterator[Place]:
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+    _keep_memory()
     threads, was_steady = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, threads // beside - workers // 2))
@@ -88,3 +90,19 @@ def joined(workers: int) -> Iterator[Place]:
             distributed.destroy_process_group()
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(mode=was_steady)
+
+
+def _keep_memory() -> None:
+    """Have glibc keep what is freed, for the rest of the process.
+
+    The buffers of a step are of the size that it fetches from the kernel and returns each time, page by page:
+    measured on two cores, 410 ms a step instead of 232.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for option, value in _KEEP.items():
+            libc.mallopt(option, value)
+
+
+_KEEP = {-4: 0, -1: 2**31 - 1, -2: 2**28}
+"""M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of mallopt(3), bytes."""

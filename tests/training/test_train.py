@@ -30,6 +30,7 @@ RECIPE = {
     "seed": 3,
     "network": {"name": "spectrogram_cnn", "settings": {"widths": [8, 8, 8, 8], "hidden": 8}},
     "sampling": "paired",
+    "echo": 2,
     "windows_per_epoch": 64,
     "augment": {"gain": 0.5, "noise": 0.3, "telephone": 0.3, "time_mask": 0.5},
     "batch_size": 16,
