@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 LegName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Port = Annotated[int, Field(ge=0, le=65535)]
+RawEncoding = Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"]
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
@@ -57,16 +58,33 @@ class Rtp(Listener):
     """One port for all streams, told apart by SSRC; 0 for none, only the range."""
     ports: tuple[Port, Port] = (40_000, 40_199)
     """First and last of the range; even ones carry RTP."""
-    advertise: str | None = None
+    advertise: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")] | None = None
     """Address that SDP answers name, where it is not ``host``."""
+    codecs: dict[Annotated[int, Field(ge=0, le=127)], Annotated[str, Field(max_length=64)]] = {}
+    """Payload type → ``L16/16000``, for ``port``: what its senders mean beside RFC 3551's own types."""
     jitter_ms: Annotated[int, Field(ge=0, le=1000)] = 60
+    """Packets behind a missing one wait so long, and after late ones for up to ``max_jitter_ms``."""
     max_jitter_ms: Annotated[int, Field(ge=20, le=2000)] = 300
+
+    @model_validator(mode="after")
+    def _senders_know_where_to(self) -> "Rtp":
+        if self.host in ("0.0.0.0", "::") and not self.advertise:  # noqa: S104 - nothing is bound here
+            raise ValueError("with a host that stands for every address, advertise says which one to send to")
+        if self.ports[0] < 1 or self.ports[1] <= self.ports[0] + self.ports[0] % 2:
+            raise ValueError("ports needs a first port above 0 and, two by two, room for at least one pair")
+        if self.jitter_ms > self.max_jitter_ms:
+            raise ValueError("jitter_ms must not exceed max_jitter_ms")
+        return self
 
 
 class Siprec(Listener):
     """A SIPREC recording server, SIP over UDP and TCP; needs ``rtp`` for the media."""
 
     port: Port = 5080
+    advertise: str | None = None
+    """Address that recording clients reach, where it is not ``host``."""
+    agents: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
+    """Patterns of agents' addresses, as in ``*@agents.example.com`` or ``7??``: who fits is the leg ``agent``."""
 
 
 class PcmTcp(Listener):
@@ -74,7 +92,7 @@ class PcmTcp(Listener):
 
     port: Port = 9093
     sample_rate: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
-    encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"] = "pcm_s16le"
+    encoding: RawEncoding = "pcm_s16le"
     legs: Annotated[tuple[LegName, ...], Field(min_length=1, max_length=8)] = ("mixed",)
 
 
@@ -119,7 +137,7 @@ class Asterisk(System):
     leg: LegName = "mixed"
     """Where neither the URI nor a channel variable named ``leg`` says who it is."""
     media_url: Annotated[str, Field(pattern=r"^wss?://[^\s?#]+$", max_length=2048)] | None = None
-    """Where an Asterisk waits for us, such as ``ws://pbx:8088/media``: ``POST /api/asterisk`` connects there."""
+    """Where an Asterisk waits for us: ``ws://pbx:8088/media``; ``POST /api/asterisk`` connects there."""
 
 
 class FreeSwitch(System):
@@ -207,6 +225,6 @@ class StdinSource(System):
 
     type: Literal["stdin"]
     sample_rate: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
-    encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"] = "pcm_s16le"
+    encoding: RawEncoding = "pcm_s16le"
     legs: Annotated[tuple[LegName, ...], Field(min_length=1, max_length=8)] = ("mixed",)
     call_id: str | None = None
