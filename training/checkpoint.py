@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fac_model.bundle import Bundle
 from fac_model.network import build
 from fac_stream.errors import ConfigError
 from training.recipe import Recipe
@@ -53,6 +54,20 @@ class Run:
         )
         average = deepcopy(network) if settings.ema else network
         return cls(settings, steps, network, average, optimizer, _copy(network))
+
+    def begin_with(self, bundle: Bundle) -> None:
+        """Take a bundle's weights in place of the fresh ones.
+
+        Raises:
+            ConfigError: it has another network or front end.
+        """
+        known = bundle.manifest
+        if (known.network, known.front_end) != (self.settings.network, self.settings.front_end_config):
+            raise ConfigError(f"{bundle.path}: has another network or front end than the recipe")
+        tensors = {name: torch.from_numpy(value.copy()) for name, value in bundle.tensors().items()}
+        self.network.load_state_dict(tensors)
+        self.average.load_state_dict(tensors)
+        self.best = _copy(self.network)
 
     @property
     def gains(self) -> list[tuple[int, float]]:

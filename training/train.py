@@ -46,17 +46,19 @@ PIECE = 8
 which do not fit into its cache."""
 
 
-def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
+def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, resume: bool = False) -> Path:
     """Train, calibrate on dev, export; returns the bundle's folder.
 
     Args:
         recipe: YAML, see ``training.recipe.Recipe``.
         data: manifest CSV or folder, see ``training.manifest``.
         out: the run's folder.
+        begin: a bundle of the recipe's network and front end to begin with, instead of chance.
         resume: go on after the last finished epoch of this folder.
 
     Raises:
-        ConfigError: the recipe cannot be used, or the folder has no checkpoint of it to resume from.
+        ConfigError: the recipe cannot be used, the folder has no checkpoint of it to resume from, or the
+            bundle to begin with is another network's.
         ManifestError: the manifest cannot be used, or lacks a class in train or dev.
         AudioError: a clip cannot be used.
         BundleError: the bundle cannot be written.
@@ -69,6 +71,9 @@ def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
             corpus = Corpus.open(data)
             mixture = Mixture.of(settings, corpus)
             run = Run.start(settings, -(-mixture.batches // place.count), place.device)
+            begun = Bundle.load(begin) if begin else None
+            if begun:
+                run.begin_with(begun)
             out.mkdir(parents=True, exist_ok=True)
             if resume:
                 checkpoint.restore(out / "checkpoint", run)
@@ -85,7 +90,10 @@ def train(recipe: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
                     else "stopped before the first epoch was done: there is nothing to resume from"
                 )
                 raise
-        return out / "bundle" if place.rank else ship(run, front_end, mixture, corpus, out)
+        if place.rank:
+            return out / "bundle"
+        facts = summary(run, mixture) | ({"begun_with": begun.model_id} if begun else {})
+        return ship(run, front_end, corpus, out, facts)
 
 
 def fit(
@@ -218,8 +226,8 @@ def loss_of(logits: Tensor, synthetic: Tensor, speech: Tensor, settings: Recipe)
     return loss
 
 
-def ship(run: Run, front_end: LogSpectrogram, mixture: Mixture, corpus: Corpus, out: Path) -> Path:
-    """The best epoch's weights as a calibrated bundle with its graph."""
+def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: dict[str, Any]) -> Path:
+    """The best epoch's weights as a calibrated bundle with its graph; ``facts`` tell of the training."""
     run.average.load_state_dict(run.best)
     silence = torch.zeros(1, front_end.config.window_samples, device=front_end.triangles.device)
     outputs = forward(run.average.eval(), front_end(silence), "fp32").shape[1]
@@ -232,7 +240,7 @@ def ship(run: Run, front_end: LogSpectrogram, mixture: Mixture, corpus: Corpus, 
         outputs=("synthetic", "speech")[:outputs],
         calibration=Calibration(),
         tensors=weights_of(run.average),
-        training=summary(run, mixture),
+        training=facts,
     )
     # A bundle without calibration looks like one with: it gets its name only when all is in it.
     dev, nonspeech = corpus.speech(Split.DEV), corpus.part(Split.DEV, Label.NONSPEECH)

@@ -25,6 +25,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", metavar="FOLDER", file_okay=False)
     ] = None,
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", help="Begin with this bundle's weights instead of chance.", metavar="BUNDLE"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only examine recipe and data: files, doubles, split, balance.")
@@ -41,7 +45,7 @@ def train(
     if out is None:
         raise typer.BadParameter("a training needs --out FOLDER", param_hint="--out")
     with training_part("train") as module:
-        typer.echo(module.train(shipped(recipe, "recipe"), data, out, resume=resume))
+        typer.echo(module.train(shipped(recipe, "recipe"), data, out, begin=begin, resume=resume))
 
 
 def export(

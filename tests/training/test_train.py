@@ -58,6 +58,24 @@ def trained(tones, tmp_path_factory):
     return out
 
 
+def test_training_can_begin_with_a_bundle(trained, tones, tmp_path):
+    """With a vanishing learning rate the weights stay the bundle's; the new bundle names it."""
+    begin = Bundle.load(trained / "bundle")
+    path = recipe_file(tmp_path, epochs=1, learning_rate=1e-12)
+    ours = Bundle.load(train(path, tones, tmp_path / "on", begin=trained / "bundle"))
+    assert ours.manifest.training["begun_with"] == begin.model_id
+    for name, value in begin.tensors().items():
+        if "running" not in name and "num_batches" not in name:
+            np.testing.assert_allclose(ours.tensors()[name], value, atol=1e-6)
+
+
+def test_training_does_not_begin_with_another_network(trained, tones, tmp_path):
+    """A bundle whose network differs from the recipe's is refused by name."""
+    other = {"name": "spectrogram_cnn", "settings": {"widths": [4, 8, 8, 8], "hidden": 8}}
+    with pytest.raises(ConfigError, match="another network"):
+        train(recipe_file(tmp_path, network=other), tones, tmp_path / "on", begin=trained / "bundle")
+
+
 def test_a_run_gives_a_whole_bundle(trained):
     """Weights, ONNX graph, a fitted calibration, and what it was trained on, all verified on loading."""
     bundle = Bundle.load(trained / "bundle")
@@ -150,7 +168,12 @@ def test_the_command_trains(tones, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, [*arguments, str(tmp_path / "run")])
     assert (done.exit_code, done.stdout) == (0, "bundle\n")
     ((recipe, data, out, named),) = asked
-    assert (recipe.name, data, out, named) == ("predecessor.yaml", tones, tmp_path / "run", {"resume": True})
+    assert (recipe.name, data, out, named) == (
+        "predecessor.yaml",
+        tones,
+        tmp_path / "run",
+        {"begin": None, "resume": True},
+    )
     assert CliRunner().invoke(app, [*arguments, str(recipe)]).exit_code == 2
 
 
