@@ -22,7 +22,7 @@ import structlog
 import uvloop
 
 from fac_model.bundle import Bundle
-from fac_stream import __version__, config, logs
+from fac_stream import __version__, config, config_systems, logs
 from fac_stream.alerts.outbox import Outbox
 from fac_stream.alerts.rules import SyntheticVoice
 from fac_stream.alerts.webhook import post
@@ -33,6 +33,7 @@ from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
 from fac_stream.errors import FacError
 from fac_stream.events import AlertRaised, AnyEvent
+from fac_stream.listeners.tcp import TcpListener
 from fac_stream.metrics import Metrics
 from fac_stream.scoring.backend import open_bundle, scorer_of
 from fac_stream.scoring.base import Scorer
@@ -42,6 +43,8 @@ from fac_stream.server.services import Services
 from fac_stream.sources.base import Source
 from fac_stream.sources.file import FileSource
 from fac_stream.sources.microphone import MicrophoneSource
+from fac_stream.sources.stdin import StdinSource
+from fac_stream.sources.url import UrlSource, public
 
 log = structlog.get_logger(__name__)
 
@@ -201,23 +204,38 @@ class Listener(Protocol):
 
 def listeners_of(settings: config.Listeners, intake: Intake) -> dict[str, Listener]:
     """The listeners that the configuration names."""
-    return {}
+    listeners: dict[str, Listener] = {}
+    if settings.tcp:
+        listeners["tcp"] = TcpListener(settings.tcp, intake)
+    return listeners
 
 
 def _open(source: config.SourceConfig, ingest: config.Ingest) -> Source:
-    if isinstance(source, config.FileSource):
-        return FileSource(source)
-    return MicrophoneSource(source, queue_s=ingest.queue_s)
+    match source:
+        case config.FileSource():
+            return FileSource(source)
+        case config_systems.UrlSource():
+            return UrlSource(source, ingest)
+        case config_systems.StdinSource():
+            return StdinSource(source, ingest)
+        case _:
+            return MicrophoneSource(source, queue_s=ingest.queue_s)
 
 
 def _is_endless(source: config.SourceConfig) -> bool:
-    return isinstance(source, config.MicrophoneSource) or source.repeat
+    return not isinstance(source, config.FileSource) or source.repeat
 
 
 def _name(source: config.SourceConfig) -> str:
-    if isinstance(source, config.FileSource):
-        return f"file {source.path}"
-    return f"microphone {source.device or '(default)'}"
+    match source:
+        case config.FileSource():
+            return f"file {source.path}"
+        case config_systems.UrlSource():
+            return f"url {public(source.url.get_secret_value())}"
+        case config_systems.StdinSource():
+            return "standard input"
+        case _:
+            return f"microphone {source.device or '(default)'}"
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -55,7 +55,8 @@ make_venv() {
 case ",$extras," in
     *,dev,*) scripts/packages.sh "some of the tests" \
         libportaudio2 alsa-utils asterisk-core-sounds-en-wav espeak-ng pulseaudio pulseaudio-utils ffmpeg \
-        chromium libatomic1 ;;
+        chromium libatomic1 gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+        python3-gi ;;
     *,mic,*) scripts/packages.sh "the microphone" libportaudio2 ;;
 esac
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then

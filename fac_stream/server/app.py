@@ -19,6 +19,7 @@ from fac_stream.server.predict import MAX_REALTIME_BYTES, Predictions
 from fac_stream.server.services import SERVICES, Services
 from fac_stream.server.telephony import Platform, Telephony
 from fac_stream.server.tls import server_context
+from fac_stream.server.whip import Whip
 
 KEEP_ALIVE_S = 75.0
 """An idle connection, also one that never sends a whole request, is closed after this time."""
@@ -39,8 +40,9 @@ def build(services: Services) -> web.Application:
         middlewares=[access_log, json_errors, guard.check], client_max_size=MAX_REALTIME_BYTES
     )
     app[SERVICES], app[GUARD] = services, guard
-    live, predictions = Live(services), Predictions(services)
+    live, predictions, whip = Live(services), Predictions(services), Whip(services)
     app.add_routes([route for platform in telephony for route in platform.routes()])
+    app.add_routes(whip.routes())
     app.add_routes(
         [
             web.get("/ws/events", live.handle),
@@ -63,6 +65,7 @@ def build(services: Services) -> web.Application:
         await live.stop()
 
     app.on_shutdown.append(stop)
+    app.cleanup_ctx.append(whip.run)
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(guard.add_cors)
     return app
