@@ -33,6 +33,9 @@ from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
 from fac_stream.errors import FacError
 from fac_stream.events import AlertRaised, AnyEvent
+from fac_stream.listeners.audiosocket import AudioSocketListener
+from fac_stream.listeners.rtp import RtpListener
+from fac_stream.listeners.siprec import SiprecListener
 from fac_stream.listeners.tcp import TcpListener
 from fac_stream.metrics import Metrics
 from fac_stream.scoring.backend import open_bundle, scorer_of
@@ -205,8 +208,14 @@ class Listener(Protocol):
 def listeners_of(settings: config.Listeners, intake: Intake) -> dict[str, Listener]:
     """The listeners that the configuration names."""
     listeners: dict[str, Listener] = {}
+    if settings.audiosocket:
+        listeners["audiosocket"] = AudioSocketListener(settings.audiosocket, intake)
     if settings.tcp:
         listeners["tcp"] = TcpListener(settings.tcp, intake)
+    if settings.rtp:
+        listeners["rtp"] = rtp = RtpListener(settings.rtp, intake)
+        if settings.siprec:
+            listeners["siprec"] = SiprecListener(settings.siprec, intake, rtp)
     return listeners
 
 

@@ -10,15 +10,21 @@ from fac_stream.errors import FacError
 from fac_stream.server import api
 from fac_stream.server.access_log import access_log
 from fac_stream.server.assets import PATTERN, Assets, dashboard
+from fac_stream.server.asterisk import AsteriskPlatform
+from fac_stream.server.audiohook import AudioHookPlatform
 from fac_stream.server.auth import GUARD, Guard
 from fac_stream.server.failure import json_errors
+from fac_stream.server.freeswitch import FreeSwitchPlatform
 from fac_stream.server.headers import add_security_headers
 from fac_stream.server.ingest import IngestPlatform
+from fac_stream.server.jambonz import JambonzPlatform
 from fac_stream.server.live import Live
 from fac_stream.server.predict import MAX_REALTIME_BYTES, Predictions
 from fac_stream.server.services import SERVICES, Services
 from fac_stream.server.telephony import Platform, Telephony
 from fac_stream.server.tls import server_context
+from fac_stream.server.twilio import TwilioPlatform
+from fac_stream.server.vonage import VonagePlatform
 from fac_stream.server.whip import Whip
 
 KEEP_ALIVE_S = 75.0
@@ -73,7 +79,16 @@ def build(services: Services) -> web.Application:
 
 def platforms(config: Config) -> list[Platform]:
     """Every platform that may bring calls, see ``docs/connect``."""
-    return [IngestPlatform()]
+    settings = config.platforms
+    return [
+        IngestPlatform(),
+        TwilioPlatform(settings.twilio),
+        VonagePlatform(settings.vonage),
+        JambonzPlatform(settings.jambonz),
+        AsteriskPlatform(config),
+        FreeSwitchPlatform(config),
+        AudioHookPlatform(settings.audiohook),
+    ]
 
 
 @asynccontextmanager

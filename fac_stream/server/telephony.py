@@ -177,6 +177,7 @@ class Connection:
         except (ProtocolError, ConflictError, RefusedError) as error:
             if self._session:
                 self._session.fail(error)
+                await self._session.ended()
             return await self._refuse(_refusal(error), str(error))
         except (TimeoutError, ConnectionError) as error:
             self._lose(str(error) or "the connection stalled")
@@ -225,11 +226,11 @@ class Connection:
                 return await self._carry_out(self._dialogue.receive_text(message.data))
             case WSMsgType.BINARY:
                 return await self._carry_out(self._dialogue.receive_bytes(message.data))
-            case WSMsgType.CLOSE | WSMsgType.CLOSING | WSMsgType.CLOSED:
+            case WSMsgType.CLOSE:
                 await self._carry_out(self._dialogue.receive_close())
                 if not self._finished:
                     self._lose("the connection was closed before the call was complete")
-                return GONE if message.type is WSMsgType.CLOSED else Close(1000, "")
+                return Close(1000, "")
             case WSMsgType.ERROR if isinstance(message.data, WebSocketError):
                 raise ProtocolError(f"broken WebSocket message: {message.data}")
             case _:

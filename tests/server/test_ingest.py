@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from fac_stream.calls import intake
+from fac_stream.calls.call import CallRunner
 from fac_stream.config import Ingest
 from fac_stream.protocols.dialogue import Media, Start
 from fac_stream.protocols.pcm import PcmStream
@@ -146,7 +147,7 @@ async def test_closing_the_connection_completes_the_call(tmp_path):
 
 async def test_a_lost_connection_is_told_apart_from_a_close(tmp_path):
     """A connection that breaks without a close frame ends its call as lost, after scoring what came."""
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, ingest={"reconnect_s": 0}) as served:
         async with served.connect("/ws/ingest") as socket:
             await hello(socket)
             await socket.send(voice(1.0, 3))
@@ -182,7 +183,7 @@ async def test_a_client_that_says_nothing_is_sent_away(tmp_path, monkeypatch):
     async with serving(tmp_path) as served, served.connect("/ws/ingest") as socket:
         code, text, closed = await refusal(socket)
     assert (code, closed) == ("protocol_error", 4400)
-    assert "no hello" in text
+    assert "no call began" in text
     assert served.events == []
 
 
@@ -367,7 +368,7 @@ async def test_a_fault_of_ours_closes_with_1011(tmp_path, monkeypatch):
 
     async with serving(tmp_path) as served:
         with monkeypatch.context() as patch:
-            patch.setattr(type(served.services.calls), "run", fail)
+            patch.setattr(CallRunner, "_score", fail)
             async with served.connect("/ws/ingest") as socket:
                 await hello(socket, call_id="x")
                 assert await closing(socket) == 1011
