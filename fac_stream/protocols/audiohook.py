@@ -203,7 +203,7 @@ class AudioHook:
         return [self._send("closed", {}), Hangup()]
 
     def _on_ping(self, _: ClientMessage) -> Sequence[Message]:
-        return [*self._sign_of_life(), self._send("pong", {})]
+        return [self._send("pong", {}), *self._sign_of_life()]
 
     def _on_paused(self, message: ClientMessage) -> Sequence[Message]:
         self._check_open(message)
