@@ -72,12 +72,6 @@ class Transactions:
         """Whether no more are remembered: a peer sends more than can be meant."""
         return len(self._servers) >= MAX_TRANSACTIONS
 
-    @property
-    def due(self) -> float | None:
-        """When ``tick`` has something to do next."""
-        sent = (*self._servers.values(), *self._clients.values())
-        return min((min(s.repeat_at or s.dies_at, s.dies_at) for s in sent), default=None)
-
     def known(self, key: Key) -> bool:
         """Whether a request belongs to a transaction that is remembered."""
         return key in self._servers

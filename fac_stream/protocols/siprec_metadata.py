@@ -7,7 +7,6 @@ reason. A document type is refused, so that nothing can be expanded or fetched.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from xml.parsers import expat
 
 from fac_stream.errors import ProtocolError
@@ -19,8 +18,6 @@ MAX_CHARACTERS = 256
 """Of one text or attribute; longer ones are cut."""
 MAX_OF_A_KIND = 64
 """Participants, streams or sessions."""
-
-CALLER, AGENT, MIXED = "caller", "agent", "mixed"
 
 
 @dataclass(slots=True)
@@ -130,46 +127,6 @@ def parse(document: bytes) -> Recording:
     )
     _check(recording)
     return recording
-
-
-def name_legs(recording: Recording, labels: list[str | None], agents: tuple[str, ...]) -> list[str]:
-    """A leg for each media line: ``caller`` and ``agent`` where it can be told, ``mixed`` for several voices.
-
-    The rest are ``p1``, ``p2``, … by their place among the lines. An agent is whose address fits one of the
-    patterns ``agents``; where none are set, the client's word on who called decides between two people.
-    """
-    names = [f"p{number}" for number in range(1, len(labels) + 1)]
-    alone: dict[str, list[int]] = {}
-    for index, label in enumerate(labels):
-        speakers = recording.speakers(label)
-        if len(speakers) == 1:
-            alone.setdefault(speakers[0], []).append(index)
-        elif speakers:
-            names[index] = MIXED if MIXED not in names else names[index]
-    for person, role in _roles(recording, agents).items():
-        if len(lines := alone.get(person, [])) == 1:
-            names[lines[0]] = role
-    return names
-
-
-def _roles(recording: Recording, agents: tuple[str, ...]) -> dict[str, str]:
-    """Participant → role, for those whose role can be told; each role once."""
-    people = recording.participants
-    if agents:
-        known = [key for key, person in people.items() if _fits(person.aor, agents)]
-        roles = {known[0]: AGENT} if len(known) == 1 else {}
-        others = [key for key in people if key not in known]
-        return roles | ({others[0]: CALLER} if len(others) == 1 and known else {})
-    callers = [key for key, person in people.items() if person.calling]
-    others = [key for key, person in people.items() if not person.calling]
-    if len(callers) != 1:
-        return {}
-    return {callers[0]: CALLER} | ({others[0]: AGENT} if len(others) == 1 else {})
-
-
-def _fits(aor: str, patterns: tuple[str, ...]) -> bool:
-    bare = aor.lower().removeprefix("sips:").removeprefix("sip:").removeprefix("tel:").partition(";")[0]
-    return any(fnmatchcase(bare, pattern.lower()) for pattern in patterns)
 
 
 def _participant(person: Element) -> Participant:
