@@ -21,7 +21,6 @@ from pydantic import (
 )
 
 from fac_stream.config_systems import (
-    AsteriskSource,
     LegName,
     Listeners,
     Platforms,
@@ -125,9 +124,7 @@ class FileSource(Section):
     call_id: str | None = None
 
 
-SourceConfig = Annotated[
-    MicrophoneSource | FileSource | AsteriskSource | UrlSource | StdinSource, Field(discriminator="type")
-]
+SourceConfig = Annotated[MicrophoneSource | FileSource | UrlSource | StdinSource, Field(discriminator="type")]
 
 
 class Ingest(Section):

@@ -197,15 +197,6 @@ class Platforms(System):
     whip: Whip = Whip()
 
 
-class AsteriskSource(System):
-    """An Asterisk whose chan_websocket waits for us to connect, again and again under the same address."""
-
-    type: Literal["asterisk"]
-    url: Annotated[str, Field(pattern=r"^wss?://[^\s]+$", max_length=2048)]
-    leg: LegName = "mixed"
-    call_id: str | None = None
-
-
 class UrlSource(System):
     """Anything that FFmpeg opens: RTSP, HTTP, Icecast, an SDP file, a device."""
 

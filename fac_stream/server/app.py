@@ -11,6 +11,7 @@ from fac_stream.server import api
 from fac_stream.server.access_log import access_log
 from fac_stream.server.assets import PATTERN, Assets, dashboard
 from fac_stream.server.asterisk import AsteriskPlatform
+from fac_stream.server.asterisk_client import AsteriskCalls
 from fac_stream.server.audiohook import AudioHookPlatform
 from fac_stream.server.auth import GUARD, Guard
 from fac_stream.server.failure import json_errors
@@ -48,7 +49,8 @@ def build(services: Services) -> web.Application:
     app[SERVICES], app[GUARD] = services, guard
     live, predictions, whip = Live(services), Predictions(services), Whip(services)
     app.add_routes([route for platform in telephony for route in platform.routes()])
-    app.add_routes(whip.routes())
+    asterisk = AsteriskCalls(services)
+    app.add_routes([*whip.routes(), *asterisk.routes()])
     app.add_routes(
         [
             web.get("/ws/events", live.handle),
@@ -68,6 +70,7 @@ def build(services: Services) -> web.Application:
         await services.intake.stop()
         for platform in telephony:
             await platform.stop()
+        await asterisk.stop()
         await live.stop()
 
     app.on_shutdown.append(stop)

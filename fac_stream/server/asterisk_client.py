@@ -4,20 +4,19 @@
 
     dialplan ──POST /api/asterisk, the call's connection id──► ws://pbx/media/<id> ⇄ AsteriskStream ⇄ the call
 
-Asterisk makes up an id for each call and hangs up when its socket closes, so a call is connected to once.
+Asterisk makes up an id for each call, and hangs up when its socket closes: a call is connected to once.
 Source: https://docs.asterisk.org/Configuration/Channel-Drivers/WebSocket/
 """
 
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSServerHandshakeError, web
 
-from fac_stream.config_systems import AsteriskSource
 from fac_stream.errors import SourceError
 from fac_stream.protocols.asterisk import SUBPROTOCOL, AsteriskStream
 from fac_stream.server.failure import ApiError
@@ -28,25 +27,29 @@ from fac_stream.server.telephony import Connection
 log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
+"""For all attempts together: the dialplan waits meanwhile."""
+FIRST_PAUSE_S = 0.1
 CLOSE_TIMEOUT_S = 5.0
-FIRST_PAUSE_S = 1.0
-MAX_PAUSE_S = 60.0
 MAX_PARAMETERS = 32
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class AsteriskCalls:
-    """``POST /api/asterisk``."""
+    """``POST /api/asterisk``: connect to a call that waits."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._settings = services.config.platforms.asterisk
         self._handlers: set[asyncio.Task[Any]] = set()
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Connect to the call that waits under ``connection_id``; a form, as the dialplan's CURL() sends it.
+    def routes(self) -> list[web.RouteDef]:
+        """The address."""
+        return [web.post("/api/asterisk", self.handle)]
 
-        ``call_id`` and ``leg`` are ours, the other fields become metadata.
+    async def handle(self, request: web.Request) -> web.Response:
+        """Take a form, as the dialplan's ``CURL()`` posts it; answer 202 once connected, and stay for the call.
+
+        ``connection_id`` says which call; ``call_id`` and ``leg`` are ours, the other fields become metadata.
         """
         if self._settings.media_url is None:
             raise ApiError(404, "not_found", "set platforms.asterisk.media_url to where Asterisk waits")
@@ -59,97 +62,68 @@ class AsteriskCalls:
         if len(form) > MAX_PARAMETERS:
             raise ApiError(400, "bad_request", f"at most {MAX_PARAMETERS} fields are taken")
         url = f"{self._settings.media_url.rstrip('/')}/{connection_id}"
-        dialogue = AsteriskStream(form, self._settings.leg)
         with registered(self._handlers):
             try:
-                async with connected(url, self._services) as socket:
+                async with _connected(url, self._services.config.ingest.max_message_bytes) as socket:
                     answer = await _answered(request, connection_id)
-                    await converse(self._services, socket, dialogue)
+                    await self._converse(socket, AsteriskStream(form, self._settings.leg))
             except SourceError as error:
                 raise ApiError(502, "not_connected", str(error)) from None
             return answer
 
     async def stop(self) -> None:
-        """Wait for the calls, which have been ended."""
+        """Wait for the connections, whose calls have been ended."""
         await finished(self._handlers)
 
-
-class AsteriskCaller:
-    """One address of the configuration where call after call waits for us.
-
-    Args:
-        settings: the source.
-        services: the daemon's parts.
-    """
-
-    def __init__(self, settings: AsteriskSource, services: Services) -> None:
-        self.name = f"asterisk {settings.url}"
-        self.problem: str | None = "starting"
-        """Why it is not connected, in words; None while it is."""
-        self._settings = settings
-        self._services = services
-
-    async def run(self) -> None:
-        """Connect again and again, with growing pauses while that fails; until cancelled."""
-        pause_s = FIRST_PAUSE_S
-        while True:
-            try:
-                async with connected(self._settings.url, self._services) as socket:
-                    self.problem = None
-                    pause_s = FIRST_PAUSE_S
-                    await converse(self._services, socket, self._dialogue())
-                self.problem = "the last call has ended; waiting for the next"
-            except SourceError as error:
-                if str(error) != self.problem:
-                    log.warning("source is not running", source=self.name, problem=str(error))
-                self.problem = str(error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, MAX_PAUSE_S)
-
-    def _dialogue(self) -> AsteriskStream:
-        call_id = self._settings.call_id
-        return AsteriskStream({"call_id": call_id} if call_id else {}, self._settings.leg)
+    async def _converse(self, socket: ClientWebSocketResponse, dialogue: AsteriskStream) -> None:
+        """Talk until either side ends; what nobody expected ends this call and no other."""
+        try:
+            end = await Connection(self._services, socket, "asterisk", dialogue, None).run()
+        except Exception:
+            log.exception("connection failed", platform="asterisk")
+            return
+        if end is not GONE:
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await socket.close(code=end.code)
 
 
 @asynccontextmanager
-async def connected(url: str, services: Services) -> AsyncIterator[ClientWebSocketResponse]:
+async def _connected(url: str, max_message_bytes: int) -> AsyncIterator[ClientWebSocketResponse]:
     """A socket to where Asterisk waits, closed afterwards.
 
     Raises:
-        SourceError: nobody is there, or no call waits.
+        SourceError: nobody is there, or no such call waits.
     """
     async with ClientSession() as http:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                socket = await http.ws_connect(
-                    url, protocols=(SUBPROTOCOL,), max_msg_size=services.config.ingest.max_message_bytes
-                )
+                socket = await _connect(http, url, max_message_bytes)
         except WSServerHandshakeError as error:
-            why = {404: "no call waits there", 409: "its call has a connection already"}
+            why = {404: "no such call waits there", 409: "the call has a connection already"}
             raise SourceError(f"{url}: {why.get(error.status, f'status {error.status}')}") from None
-        except (ClientError, TimeoutError, OSError) as error:
-            raise SourceError(f"{url} cannot be reached: {error or 'no answer'}") from None
+        except TimeoutError:
+            raise SourceError(f"{url} cannot be reached within {CONNECT_TIMEOUT_S:g} s") from None
         try:
             yield socket
         finally:
-            try:
+            with suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await socket.close()
-            except (TimeoutError, ConnectionError):
-                pass
 
 
-async def converse(services: Services, socket: ClientWebSocketResponse, dialogue: AsteriskStream) -> None:
-    """Talk until either side ends; what nobody expected ends this call and no other."""
-    try:
-        end = await Connection(services, socket, "asterisk", dialogue, None).run()
-        if end is not GONE:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await socket.close(code=end.code, message=end.reason.encode()[:123])
-    except (TimeoutError, ConnectionError):
-        pass
-    except Exception:
-        log.exception("connection failed", platform="asterisk")
+async def _connect(http: ClientSession, url: str, max_message_bytes: int) -> ClientWebSocketResponse:
+    """Try until somebody answers, with growing pauses."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            return await http.ws_connect(url, protocols=(SUBPROTOCOL,), max_msg_size=max_message_bytes)
+        except WSServerHandshakeError:
+            raise
+        except ClientError as error:
+            log.warning("cannot connect", platform="asterisk", url=url, detail=str(error))
+        await asyncio.sleep(pause_s)
+        pause_s *= 2
 
 
 async def _answered(request: web.Request, connection_id: str) -> web.Response:

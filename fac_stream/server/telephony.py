@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import structlog
-from aiohttp import WebSocketError, WSMsgType, web
+from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
 
 from fac_stream.calls.intake import Session
 from fac_stream.errors import ConflictError, FacError, ProtocolError, RefusedError
@@ -151,7 +151,7 @@ class Connection:
     def __init__(
         self,
         services: Services,
-        socket: web.WebSocketResponse,
+        socket: web.WebSocketResponse | ClientWebSocketResponse,
         kind: str,
         dialogue: Dialogue,
         token: str | None,
