@@ -14,7 +14,8 @@ from typing import Any
 from fac_stream.audio.frames import AudioFormat, Encoding
 from fac_stream.errors import ProtocolError
 from fac_stream.protocols.dialogue import Start
-from fac_stream.protocols.objects import call_id_of, small, take_token, whole
+from fac_stream.protocols.metadata import fitting, named_call
+from fac_stream.protocols.objects import take_token, whole
 from fac_stream.protocols.preamble import PreambleStream
 
 RATES = (8_000, 16_000, 24_000, 48_000, 64_000)
@@ -33,7 +34,9 @@ def begin(fields: dict[str, Any]) -> Start:
     Raises:
         ProtocolError: it names no call, or no format that jambonz has.
     """
-    call_id = call_id_of(fields.get("callSid"), "callSid")
+    if "callSid" not in fields:
+        raise ProtocolError("the first message must describe the call, as jambonz does with callSid")
+    call_id = named_call(fields["callSid"])
     rate = whole(fields.get("sampleRate", 8_000), "sampleRate")
     if rate not in RATES:
         raise ProtocolError(f"sampleRate must be one of {', '.join(map(str, RATES))}")
@@ -43,4 +46,4 @@ def begin(fields: dict[str, Any]) -> Start:
     metadata = {name: value for name, value in fields.items() if name not in _FORMAT}
     token = take_token(metadata)
     audio = AudioFormat(rate, Encoding.PCM_S16LE, legs)
-    return Start(audio, call_id, small({"platform": "jambonz"} | metadata), token)
+    return Start(audio, call_id, fitting({"platform": "jambonz"} | metadata), token)

@@ -1,18 +1,14 @@
-"""JSON objects as telephone platforms send them: bounded, numbers as strings, ids, whatever users add."""
+"""JSON objects as telephone platforms send them: bounded, numbers as strings, a token among the rest."""
 
-import json
 import re
 from typing import Any
 
-from pydantic import JsonValue
 from pydantic_core import from_json
 
 from fac_stream.errors import ProtocolError
-from fac_stream.protocols.pcm import MAX_METADATA_BYTES, MAX_METADATA_DEPTH
 
 MAX_TEXT_CHARACTERS = 256 * 1024
 """Of a text message. Ten seconds of G.711 in Base64 are 107 thousand; platforms send 20 to 100 ms."""
-_CALL_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 
 
@@ -58,41 +54,7 @@ def whole(value: object, name: str) -> int:
     raise ProtocolError(f"{name} must be a whole number")
 
 
-def call_id_of(value: object, name: str) -> str:
-    """What a platform calls the call, where it can be our id, too.
-
-    Raises:
-        ProtocolError: it is no string of 1 to 128 letters, digits and ``._:-``.
-    """
-    if isinstance(value, str) and _CALL_ID.fullmatch(value):
-        return value
-    raise ProtocolError(f"{name} must be 1 to 128 letters, digits and ._:-")
-
-
 def take_token(fields: dict[str, Any]) -> str | None:
     """Remove ``token`` from what users added to the call, so that it reaches no event; return it."""
     token = fields.pop("token", None)
     return token if isinstance(token, str) else None
-
-
-def small(metadata: dict[str, Any]) -> dict[str, JsonValue]:
-    """The same metadata, if it is small enough to travel with every event.
-
-    Raises:
-        ProtocolError: it is longer or nested deeper than ``/ws/ingest`` takes.
-    """
-    if _depth(metadata) > MAX_METADATA_DEPTH:
-        raise ProtocolError(f"what is said of the call is nested deeper than {MAX_METADATA_DEPTH} levels")
-    if len(json.dumps(metadata, ensure_ascii=False).encode(errors="surrogatepass")) > MAX_METADATA_BYTES:
-        raise ProtocolError(f"what is said of the call is longer than {MAX_METADATA_BYTES} bytes of JSON")
-    return metadata
-
-
-def _depth(value: JsonValue) -> int:
-    match value:
-        case dict():
-            return 1 + max(map(_depth, value.values()), default=0)
-        case list():
-            return 1 + max(map(_depth, value), default=0)
-        case _:
-            return 0

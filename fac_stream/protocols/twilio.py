@@ -33,9 +33,8 @@ MAX_IGNORED = 1000
 """Messages in a row that bring no audio."""
 JITTER_MS = 100.0
 """By how much timestamps may run ahead of audio whose chunks are all there."""
-MAX_GAP_MS = 24 * 3_600_000.0
 _BELIEF = 3
-"""Gaps in a row after which timestamps are not believed: they count something else than milliseconds."""
+"""Gaps in a row, no chunk missing, after which timestamps are not believed: they count no milliseconds."""
 _DRIFT = 1 / 64
 """Share of a difference between clock and audio that each message takes for drift."""
 _TELNYX_TOKEN = "x-telnyx-streaming-auth-token"  # noqa: S105 - a field's name
@@ -51,7 +50,6 @@ class TwilioStream:
     def __init__(self, token: str | None = None) -> None:
         self._token = token
         self._tracks: dict[str, Track] = {}
-        self._clock = Clock()
         self._ignored = 0
         self._started = False
         self._finished = False
@@ -117,7 +115,7 @@ class TwilioStream:
             raise ProtocolError("a second start came on the same connection")
         start, reader = begin(message, wrapped=wrapped)
         rate, width = start.format.sample_rate, start.format.encoding.width
-        self._tracks = {leg: Track(leg, rate, width, reader(), self._clock) for leg in ("caller", "agent")}
+        self._tracks = {leg: Track(leg, rate, width, reader()) for leg in ("caller", "agent")}
         self._started = True
         if start.token is None and self._token is not None:
             start = replace(start, token=self._token)
@@ -141,19 +139,6 @@ class TwilioStream:
             raise ProtocolError(f"more than {MAX_IGNORED} messages came without audio")
 
 
-class Clock:
-    """The timestamps that all tracks of a stream share."""
-
-    def __init__(self) -> None:
-        self._zero: int | None = None
-
-    def zero(self, timestamp: int) -> int:
-        """Which timestamp is sample 0: the first that was seen, or an earlier one."""
-        if self._zero is None:
-            self._zero = timestamp
-        return min(self._zero, timestamp)
-
-
 class Track:
     """One party's audio: in order, each piece at its place.
 
@@ -162,15 +147,13 @@ class Track:
         rate: Hertz.
         width: bytes a sample.
         reader: payloads to samples.
-        clock: that of the stream.
     """
 
-    def __init__(self, leg: str, rate: int, width: int, reader: Reader, clock: Clock) -> None:
+    def __init__(self, leg: str, rate: int, width: int, reader: Reader) -> None:
         self._leg = leg
         self._rate = rate
         self._width = width
         self._reader = reader
-        self._clock = clock
         self._held: dict[int, tuple[int | None, bytes]] = {}
         self._due: int | None = None  # the next chunk; None before the first
         self._late = 0
@@ -184,7 +167,7 @@ class Track:
         Without a chunk number it is taken as it comes.
 
         Raises:
-            ProtocolError: the audio cannot be read, chunks keep coming late, or a gap is absurd.
+            ProtocolError: the audio cannot be read, or chunks keep coming late.
         """
         if chunk is None:
             return self._place(timestamp, data, lost=False)
@@ -228,17 +211,15 @@ class Track:
         """Samples that are missing before ``count`` ones with this timestamp."""
         if timestamp is None or self._gaps >= _BELIEF:
             return 0
-        jitter = count * 500 / self._rate if lost else JITTER_MS
         if self._zero is None:
-            self._zero, jitter = self._clock.zero(timestamp), 0.0
+            self._zero = timestamp
+        jitter = count * 500 / self._rate if lost else JITTER_MS
         ahead = timestamp - self._zero - self._at * 1000 / self._rate
-        if ahead > MAX_GAP_MS:
-            raise ProtocolError(f"a timestamp jumps ahead by {ahead / 1000:.0f} s")
         if ahead <= jitter:
             self._zero += ahead * _DRIFT
             self._gaps = 0
             return 0
-        self._gaps += 1
+        self._gaps += not lost
         return round(ahead * self._rate / 1000)
 
 

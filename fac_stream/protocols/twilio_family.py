@@ -32,7 +32,8 @@ from fac_stream.audio.frames import AudioFormat, Encoding
 from fac_stream.audio.payload import PayloadDecoder
 from fac_stream.errors import AudioError, ProtocolError
 from fac_stream.protocols.dialogue import Start
-from fac_stream.protocols.objects import call_id_of, member, parse_object, small, take_token, whole
+from fac_stream.protocols.metadata import fitting, named_call
+from fac_stream.protocols.objects import member, parse_object, take_token, whole
 
 Reader = Callable[[bytes], bytes]
 """A payload of one track to samples as ``Start.format`` says; has a memory where the codec has one."""
@@ -139,9 +140,9 @@ def begin(message: dict[str, Any], *, wrapped: bool) -> tuple[Start, Callable[[]
     codec = _codec(dialect, member(start, dialect.media_format))
     legs = _legs(start.get("tracks"))
     _check_channels(start[dialect.media_format].get("channels"), len(legs))
-    call_id = call_id_of(start[dialect.call], f"start.{dialect.call}")
+    call_id = named_call(start[dialect.call])
     audio, reader = _reading(codec, legs, either_byte_order=dialect.either_byte_order)
-    return Start(audio, call_id, small(metadata), token), reader
+    return Start(audio, call_id, fitting(metadata), token), reader
 
 
 def _dialect(message: dict[str, Any], start: dict[str, Any], *, wrapped: bool) -> Dialect:

@@ -15,7 +15,8 @@ from typing import Any
 from fac_stream.audio.frames import AudioFormat, Encoding
 from fac_stream.errors import ProtocolError
 from fac_stream.protocols.dialogue import Start
-from fac_stream.protocols.objects import call_id_of, small, take_token
+from fac_stream.protocols.metadata import fitting, named_call
+from fac_stream.protocols.objects import take_token
 from fac_stream.protocols.preamble import PreambleStream
 
 _CONTENT_TYPE = re.compile(r"audio/l16;\s*rate=(8000|16000|24000)", re.IGNORECASE)
@@ -39,7 +40,6 @@ def begin(fields: dict[str, Any]) -> Start:
         raise ProtocolError("content-type must be audio/l16;rate=8000, 16000 or 24000")
     metadata = {name: value for name, value in fields.items() if name not in {"event", "content-type"}}
     token = take_token(metadata)
-    given = metadata.pop("call_id", None)
-    call_id = None if given is None else call_id_of(given, "call_id")
+    call_id = named_call(metadata.pop("call_id", None))
     audio = AudioFormat(int(described[1]), Encoding.PCM_S16LE, ("mixed",))
-    return Start(audio, call_id, small({"platform": "vonage"} | metadata), token)
+    return Start(audio, call_id, fitting({"platform": "vonage"} | metadata), token)
