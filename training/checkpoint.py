@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fac_model.bundle import Bundle
+from fac_model.config import FrontEndConfig, NetworkConfig
 from fac_model.network import build
 from fac_stream.errors import ConfigError
 from training.recipe import Recipe
@@ -55,19 +56,28 @@ class Run:
         average = deepcopy(network) if settings.ema else network
         return cls(settings, steps, network, average, optimizer, _copy(network))
 
-    def begin_with(self, bundle: Bundle) -> None:
-        """Take a bundle's weights in place of the fresh ones.
+    def begin_with(self, folder: Path) -> str:
+        """Take weights in place of the fresh ones; returns whose they are.
+
+        Args:
+            folder: of a bundle, or of a run, whose averaged weights after its last finished epoch are taken.
 
         Raises:
+            BundleError: it is neither.
             ConfigError: it has another network or front end.
         """
-        known = bundle.manifest
-        if (known.network, known.front_end) != (self.settings.network, self.settings.front_end_config):
-            raise ConfigError(f"{bundle.path}: has another network or front end than the recipe")
-        tensors = {name: torch.from_numpy(value.copy()) for name, value in bundle.tensors().items()}
+        if (folder / "checkpoint").is_dir():
+            tensors, network, front_end, name = _average_of(folder)
+        else:
+            bundle = Bundle.load(folder)
+            network, front_end, name = bundle.manifest.network, bundle.manifest.front_end, bundle.model_id
+            tensors = {key: torch.from_numpy(value.copy()) for key, value in bundle.tensors().items()}
+        if (network, front_end) != (self.settings.network, self.settings.front_end_config):
+            raise ConfigError(f"{folder}: has another network or front end than the recipe")
         self.network.load_state_dict(tensors)
         self.average.load_state_dict(tensors)
         self.best = _copy(self.network)
+        return name
 
     @property
     def gains(self) -> list[tuple[int, float]]:
@@ -129,6 +139,18 @@ class Run:
         self.history.append(row)
         if self.best_epoch == len(self.history) - 1:
             self.best = _copy(self.average)
+
+
+def _average_of(folder: Path) -> tuple[dict[str, Tensor], NetworkConfig, FrontEndConfig, str]:
+    """Averaged weights of a run's last checkpoint, network, front end and name."""
+    try:
+        state = json.loads((folder / "checkpoint" / "state.json").read_text())
+        tensors = load_file(folder / "checkpoint" / "average.safetensors")
+        settings = Recipe.model_validate(state["recipe"])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ConfigError(f"{folder}: its checkpoint cannot be read: {error}") from error
+    name = f"{settings.name} {settings.version}, epoch {len(state['history'])} of {settings.epochs}"
+    return tensors, settings.network, settings.front_end_config, name
 
 
 def save(folder: Path, run: Run) -> None:

@@ -53,7 +53,7 @@ def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, res
         recipe: YAML, see ``training.recipe.Recipe``.
         data: manifest CSV or folder, see ``training.manifest``.
         out: the run's folder.
-        begin: a bundle of the recipe's network and front end to begin with, instead of chance.
+        begin: a bundle or a run of the recipe's network and front end to begin with, instead of chance.
         resume: go on after the last finished epoch of this folder.
 
     Raises:
@@ -71,9 +71,7 @@ def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, res
             corpus = Corpus.open(data)
             mixture = Mixture.of(settings, corpus)
             run = Run.start(settings, -(-mixture.batches // place.count), place.device)
-            begun = Bundle.load(begin) if begin else None
-            if begun:
-                run.begin_with(begun)
+            begun = run.begin_with(begin) if begin else None
             out.mkdir(parents=True, exist_ok=True)
             if resume:
                 checkpoint.restore(out / "checkpoint", run)
@@ -92,7 +90,7 @@ def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, res
                 raise
         if place.rank:
             return out / "bundle"
-        facts = summary(run, mixture) | ({"begun_with": begun.model_id} if begun else {})
+        facts = summary(run, mixture) | ({"begun_with": begun} if begun else {})
         return ship(run, front_end, corpus, out, facts)
 
 

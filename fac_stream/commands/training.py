@@ -27,7 +27,7 @@ def train(
     ] = None,
     begin: Annotated[
         Path | None,
-        typer.Option("--from", help="Begin with this bundle's weights instead of chance.", metavar="BUNDLE"),
+        typer.Option("--from", help="Begin with the weights of this bundle or run.", metavar="FOLDER"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
     check: Annotated[

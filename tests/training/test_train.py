@@ -69,6 +69,13 @@ def test_training_can_begin_with_a_bundle(trained, tones, tmp_path):
             np.testing.assert_allclose(ours.tensors()[name], value, atol=1e-6)
 
 
+def test_training_can_begin_with_a_run(trained, tones, tmp_path):
+    """A run's last averaged weights serve, too; the bundle says whose they were."""
+    path = recipe_file(tmp_path, epochs=1, learning_rate=1e-12)
+    ours = Bundle.load(train(path, tones, tmp_path / "on", begin=trained))
+    assert ours.manifest.training["begun_with"] == "tiny 1, epoch 3 of 3"
+
+
 def test_training_does_not_begin_with_another_network(trained, tones, tmp_path):
     """A bundle whose network differs from the recipe's is refused by name."""
     other = {"name": "spectrogram_cnn", "settings": {"widths": [4, 8, 8, 8], "hidden": 8}}
