@@ -208,7 +208,7 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self) -> Close | None:
         """Read until the socket ends; None where the call is complete and the peer may be told."""
