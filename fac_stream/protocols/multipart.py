@@ -1,5 +1,6 @@
 """Bodies of several parts: RFC 2046, section 5.1, as SIP carries them (RFC 5621)."""
 
+import re
 from dataclasses import dataclass
 
 from fac_stream.errors import ProtocolError
@@ -28,21 +29,17 @@ def parts(body: bytes, boundary: str) -> tuple[Part, ...]:
     """
     if not boundary or len(boundary) > 70 or not boundary.isascii():
         raise ProtocolError("a multipart body needs a boundary of 1 to 70 characters in its Content-Type")
-    mark = b"\r\n--" + boundary.encode()
     # The line end before a boundary belongs to it; the first one may stand at the very beginning.
-    chunks = (b"\r\n" + body).split(mark)[1:]
+    mark = re.compile(rb"\r\n--" + re.escape(boundary.encode()) + rb"(--|)[ \t]*(?=\r\n|\Z)")
+    pieces = mark.split(b"\r\n" + body)
     found: list[Part] = []
-    for chunk in chunks:
-        if chunk.startswith(b"--"):
+    for last, chunk in zip(pieces[1::2], pieces[2::2], strict=True):
+        if last:
             break
-        line, end, rest = chunk.partition(b"\r\n")
-        if line.strip(b" \t"):
-            continue  # a longer word that begins like the boundary
-        if not end or not rest.strip():
-            continue
         if len(found) == MAX_PARTS:
             raise ProtocolError(f"a body has at most {MAX_PARTS} parts")
-        found.append(_part(rest))
+        if chunk.strip():
+            found.append(_part(chunk.removeprefix(b"\r\n")))
     if not found:
         raise ProtocolError("the multipart body has no part between its boundaries")
     return tuple(found)
