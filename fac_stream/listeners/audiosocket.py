@@ -11,7 +11,7 @@ connection.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -170,8 +170,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
         self._metadata: Mapping[str, JsonValue] | None = None
-        self._early: list[Message] = []
-        self._hung_up = False
+        self._early: list[Message | FacError] = []
+        self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected."""
@@ -185,20 +185,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        try:
+        if not self._over:
             self._take(self._stream.receive(data))
-        except FacError as error:
-            self._fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, which ends a call as properly as the packet that says so, or broken."""
-        if exc:
+        if exc and not self._over:
             self._lose(f"the connection broke: {exc}")
-        elif not self._hung_up:
-            try:
-                self._take(self._stream.receive_end())
-            except FacError as error:
-                self._fail(error)
+        elif not self._over:
+            self._take(self._stream.receive_end())
         reason = SourceError("the connection was closed before any audio came")
         _settle(self.announced, reason)
         _settle(self.opened, reason)
@@ -206,55 +201,67 @@ class Connection(asyncio.Protocol):
     def admit(self, metadata: Mapping[str, JsonValue]) -> None:
         """The call is wanted: its audio may begin."""
         self._metadata = metadata
-        early, self._early = self._early, []
-        try:
-            self._take(early)
-        except FacError as error:
-            self._fail(error)
+        for message in self._early:
+            self._carry_out(message)
+        self._early.clear()
         if self._transport and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def hang_up(self) -> None:
         """End the connection from this side; nothing, where it has ended."""
+        self._over = True
         if self._transport and not self._transport.is_closing():
-            self._hung_up = True
             self._transport.write(HANGUP)
             self._transport.close()
 
-    def _take(self, messages: list[Message]) -> None:
-        for message in messages:
-            if isinstance(message, Announced):
-                # Nothing more is read while somebody else is asked whether the call is wanted.
-                if self._transport:
-                    self._transport.pause_reading()
-                self.announced.set_result(message.uuid)
-            elif self._metadata is None:
-                self._early.append(message)
-            else:
+    def _take(self, messages: Iterable[Message]) -> None:
+        try:
+            for message in messages:
                 self._carry_out(message)
+        except ProtocolError as error:
+            self._carry_out(error)
 
-    def _carry_out(self, message: Message) -> None:
-        match message:
-            case Media():
-                if self._session:
+    def _carry_out(self, message: Message | FacError) -> None:
+        if self.announced.done() and self._metadata is None:
+            self._early.append(message)
+            return
+        try:
+            match message:
+                case Announced():
+                    self._announce(message)
+                case Start():
+                    self._start(message)
+                case Media() if self._session:
                     self._session.push_nowait(message)
-            case Start():
-                start = Start(message.format, message.call_id, {**(self._metadata or {})})
-                self._session = self._listener.intake.open("audiosocket", start)
-                _settle(self.opened, self._session)
-            case Finish():
-                if self._session:
+                case Finish() if self._session:
                     self._session.end()
-            case Broken():
-                self._lose(f"Asterisk reports error {message.code or '(none)'}")
+                case Broken():
+                    self._lose(f"Asterisk reports error {message.code or '(none)'}")
+                case FacError():
+                    self._fail(message)
+        except FacError as error:
+            self._fail(error)
+
+    def _announce(self, message: Announced) -> None:
+        """Read no more while somebody is asked whether the call is wanted."""
+        if self._transport:
+            self._transport.pause_reading()
+        self.announced.set_result(message.uuid)
+
+    def _start(self, message: Start) -> None:
+        start = Start(message.format, message.call_id, {**(self._metadata or {})})
+        self._session = self._listener.intake.open("audiosocket", start)
+        _settle(self.opened, self._session)
 
     def _fail(self, error: FacError) -> None:
+        self._over = True
         if self._session:
             self._session.fail(error)
         _settle(self.announced, error)
         _settle(self.opened, error)
 
     def _lose(self, reason: str) -> None:
+        self._over = True
         if self._session:
             self._session.lose(reason)
         _settle(self.announced, SourceError(reason))

@@ -14,7 +14,7 @@ No I/O: bytes go in, messages come out, and whatever breaks the format is a ``Pr
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fac_stream.audio.frames import AudioFormat, Encoding
@@ -142,21 +142,23 @@ class AudioSocketStream:
         self._arrival: ArrivalCheck | None = None
         self._over = False
 
-    def receive(self, data: bytes) -> list[Message]:
-        """Take bytes as they arrive; what follows the end is ignored.
+    def receive(self, data: bytes) -> Iterator[Message]:
+        """Take bytes as they arrive, to be iterated to the end; what follows the end of the call is ignored.
 
         Raises:
-            ProtocolError: the peer speaks something else, or its audio cannot be read.
+            ProtocolError: the peer speaks something else, or its audio cannot be read; all messages that came
+                before that are given first.
         """
         if self._over:
-            return []
+            return
         self._pending += data
-        messages: list[Message] = []
         audio: list[bytes] = []
         position = 0
         while not self._over and len(self._pending) - position >= HEADER:
             kind = self._pending[position]
             length = int.from_bytes(self._pending[position + 1 : position + HEADER])
+            if kind != self._kind or length % 2:
+                yield from self._flush(audio)
             self._check(kind, length)
             end = position + HEADER + length
             if end > len(self._pending):
@@ -164,13 +166,12 @@ class AudioSocketStream:
             payload = bytes(self._pending[position + HEADER : end])
             position = end
             if kind in AUDIO:
-                messages += self._start(kind)
+                yield from self._start(kind)
                 audio.append(payload)
             else:
-                messages += self._flush(audio)
-                messages += self._control(kind, payload)
+                yield from self._control(kind, payload)
         del self._pending[:position]
-        return messages + self._flush(audio)
+        yield from self._flush(audio)
 
     def receive_end(self) -> list[Message]:
         """The peer closed the connection: the rest, and ``Finish`` where a call had begun.

@@ -12,8 +12,8 @@ class AsteriskPlatform:
     """``websocket_client.conf`` takes user name and password: the password can be the daemon's token."""
 
     name = "asterisk"
-    paths = ("/ws/asterisk",)
-    subprotocols = (SUBPROTOCOL,)
+    paths: tuple[str, ...] = ("/ws/asterisk",)
+    subprotocols: tuple[str, ...] = (SUBPROTOCOL,)
     sends_token = False
 
     def __init__(self, config: Config) -> None:

@@ -47,7 +47,7 @@ class AsteriskCalls:
         return [web.post("/api/asterisk", self.handle)]
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Take a form, as the dialplan's ``CURL()`` posts it; answer 202 once connected, and stay for the call.
+        """Take a form, as the dialplan's ``CURL()`` posts it; answer 202 once connected, then stay on.
 
         ``connection_id`` says which call; ``call_id`` and ``leg`` are ours, the other fields become metadata.
         """

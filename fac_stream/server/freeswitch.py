@@ -12,8 +12,8 @@ class FreeSwitchPlatform:
     """mod_audio_fork sends a password, mod_audio_stream any header: either can carry the token."""
 
     name = "freeswitch"
-    paths = ("/ws/freeswitch",)
-    subprotocols = (SUBPROTOCOL,)
+    paths: tuple[str, ...] = ("/ws/freeswitch",)
+    subprotocols: tuple[str, ...] = (SUBPROTOCOL,)
     sends_token = False
 
     def __init__(self, config: Config) -> None:

@@ -27,7 +27,7 @@ def test_golden_packets(path):
     stream = AudioSocketStream(rates, now=stopped_clock)
 
     def take(part):
-        return stream.receive_end() if part == "close" else stream.receive(bytes.fromhex(part))
+        return stream.receive_end() if part == "close" else [*stream.receive(bytes.fromhex(part))]
 
     check(recorded, take, recorded["packets"])
 
@@ -80,10 +80,21 @@ def test_whatever_comes_is_accepted_or_refused(pieces):
         return
 
 
+def test_what_came_before_an_error_is_not_lost():
+    """Whether it arrives with the error or before it makes no difference."""
+    messages = AudioSocketStream(now=stopped_clock).receive(
+        ID + packet(0x10, b"\1\0") + packet(0x10, b"\2\0") + packet(0x10, bytes(3))
+    )
+    received = [next(messages) for _ in range(3)]
+    assert sound(received) == b"\1\0\2\0"
+    with pytest.raises(ProtocolError, match="16-bit sample"):
+        next(messages)
+
+
 def test_nothing_is_waited_for_after_a_wrong_header():
     """Three bytes tell: a port scanner does not get to send 64 KiB."""
     with pytest.raises(ProtocolError, match="no AudioSocket"):
-        AudioSocketStream().receive(b"\x10\xff\xff")
+        next(AudioSocketStream().receive(b"\x10\xff\xff"))
 
 
 def test_a_configured_leg_and_rate_go_into_the_call():
@@ -134,12 +145,12 @@ def test_the_check_is_part_of_the_stream():
     """A call whose packets come at twice the declared rate ends with a refusal."""
     now_s = 0.0
     stream = AudioSocketStream(now=lambda: now_s)
-    stream.receive(ID)
+    list(stream.receive(ID))
     error = None
     for n in range(2000):
         now_s = n * 0.02
         try:
-            stream.receive(packet(0x10, bytes(640)))
+            list(stream.receive(packet(0x10, bytes(640))))
         except ProtocolError as refusal:
             error = str(refusal)
             break
