@@ -10,6 +10,9 @@ MAX_DATAGRAM = 65_536
 MAX_BATCH = 64
 """Datagrams in a row; then the loop does something else."""
 
+MAX_LAST = 1024
+"""Datagrams that may have waited when the socket is closed."""
+
 OnDatagram = Callable[[bytes, tuple[str, int]], None]
 
 
@@ -43,19 +46,16 @@ class UdpSocket:
         self._loop.add_reader(bound.fileno(), self._read)
 
     def close(self) -> None:
-        """Read no more; what waits is dropped."""
+        """Take what has arrived, and read no more."""
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket.fileno())
+            self._read(MAX_LAST)
             self._socket.close()
 
-    def _read(self) -> None:
-        for _ in range(MAX_BATCH):
+    def _read(self, most: int = MAX_BATCH) -> None:
+        for _ in range(most):
             try:
                 data, address = self._socket.recvfrom(MAX_DATAGRAM)
-            except (BlockingIOError, InterruptedError):
-                return
             except OSError:
-                return  # an ICMP message about something sent earlier; the next read goes on
+                return  # nothing waits, or nothing more can be read: the loop will say when there is
             self._on_datagram(data, (address[0], address[1]))
-            if self._socket.fileno() < 0:
-                return
