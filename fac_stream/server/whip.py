@@ -14,6 +14,7 @@ OBS cannot leave it out.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -171,6 +172,8 @@ def _peer() -> type["Peer"]:
         from fac_stream.server.webrtc import Peer  # noqa: PLC0415 - an extra
     except ImportError:
         raise ApiError(501, "whip_not_installed", "install aiortc: pip install 'fac-stream[whip]'") from None
+    for library in ("aioice", "aiortc"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # they tell every check of every address
     return Peer
 
 

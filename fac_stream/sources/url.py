@@ -81,6 +81,8 @@ class UrlSource:
         stream = self._stream
         try:
             while error := _play(stream, reader):
+                if stream.finite:
+                    raise error  # from the start again would be another call
                 stream.close()
                 stream = self._reopen(reader, error)
                 reader.reconnect()
@@ -123,6 +125,8 @@ class Stream:
             self._frames = self._decode()
             self._first = self._first_frame()
             self.format = self._format_of(self._first, options)
+            self.finite = (self._container.duration or 0) > 0
+            """Whether its length is known, so that its end is one."""
         except BaseException:
             self.close()
             raise
@@ -146,7 +150,7 @@ class Stream:
             if data:
                 yield Media(data, at=place.at)
             frame = next(self._frames, None)
-        if not (self._container.duration or 0) > 0:
+        if not self.finite:
             raise SourceError(f"{self.name}: the stream ended")
 
     def close(self) -> None:
