@@ -1,11 +1,7 @@
 """jambonz' side of the ``listen`` verb, after docs.jambonz.org/verbs/verbs/listen."""
 
-import itertools
-
-import numpy as np
-
-from fac_stream.audio.frames import Encoding
-from tests.peers.media_streams import converse, packets
+from tests.peers.media_streams import converse
+from tests.peers.voice import converted, interleaved
 
 
 async def place_call(url, pcm, call_id, *, pace=1.0, agent=None, metadata=None):
@@ -21,22 +17,15 @@ async def place_call(url, pcm, call_id, *, pace=1.0, agent=None, metadata=None):
         "callStatus": "in-progress",
         "accountSid": "fef61e75-cec3-496c-a7bc-8368e4d02a04",
     }
-    sent = packets(pcm, 8000, Encoding.PCM_S16LE)
+    audio, size = converted(pcm, 8000), 320
     if agent:
-        pairs = itertools.zip_longest(sent, packets(agent, 8000, Encoding.PCM_S16LE), fillvalue=b"")
-        sent = [_interleaved(left, right) for left, right in pairs]
+        audio, size = interleaved(audio, converted(agent, 8000)), 640
     return await converse(
         url,
         [attributes | (metadata or {})],
-        ([payload] for payload in sent),
+        ([audio[i : i + size]] for i in range(0, len(audio), size)),
         [],
         packet_ms=20,
         pace=pace,
         subprotocols=["audio.jambonz.org"],
     )
-
-
-def _interleaved(left, right):
-    size = max(len(left), len(right))
-    channels = [np.frombuffer(audio.ljust(size, b"\0"), "<i2") for audio in (left, right)]
-    return np.stack(channels, axis=1).tobytes()

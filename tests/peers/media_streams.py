@@ -4,12 +4,10 @@ import asyncio
 import base64
 import json
 
-import numpy as np
-import soxr
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from fac_stream.audio.codecs import encode
+from tests.peers.voice import converted
 
 END_S = 60
 """Seconds that the daemon may need to score the rest of a call and hang up."""
@@ -17,8 +15,7 @@ END_S = 60
 
 def packets(pcm, rate, encoding, packet_ms=20):
     """``pcm_s16le`` at 16 kHz as payloads of ``packet_ms``, encoded at ``rate``."""
-    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
-    data = encode(soxr.resample(samples, 16_000, rate), encoding)
+    data = converted(pcm, rate, encoding)
     size = rate * packet_ms // 1000 * encoding.width
     return [data[i : i + size] for i in range(0, len(data), size)]
 
