@@ -122,6 +122,7 @@ class _OpenCall:
         self.resumable = resumable
         self.opened_at = time.monotonic()
         self.connected = True
+        self.closed = False
         self.silent = False
         self.listener: OnEvent | None = None
         self.replaced = asyncio.Event()
@@ -129,7 +130,15 @@ class _OpenCall:
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since a connection that may send audio last did; 0 while it has to wait for us."""
+        if not self.connected or self.source.queue.full:
+            return 0.0
+        return time.monotonic() - self.source.heard_at
+
     def close(self, error: FacError | None) -> None:
+        self.closed = True
         self._stop_waiting()
         self.source.queue.close(error)
 
@@ -140,16 +149,16 @@ class _OpenCall:
         self.connected = False
         loop = asyncio.get_running_loop()
         self._stop_waiting()
-        self._timer = loop.call_later(self._limits.reconnect_s, self.source.queue.close, error)
+        self._timer = loop.call_later(self._limits.reconnect_s, self.close, error)
         log.info("connection lost", call_id=self.source.call_id, waits_s=self._limits.reconnect_s)
 
     def continues(self, kind: str, start: Start) -> bool:
         """Whether a new connection may go on with this call."""
-        stalled = time.monotonic() - self.source.heard_at > STALLED_S
         return (
             self.resumable
+            and not self.closed
             and not self.running.done()
-            and (not self.connected or stalled)
+            and (not self.connected or self.quiet_s > STALLED_S)
             and kind == self.source.kind
             and same_stream(start.format, self.source.format)
         )
@@ -247,10 +256,11 @@ class Intake:
             call.listener(event)
 
     def _look_at(self, call: _OpenCall) -> None:
-        now = time.monotonic()
-        if now - call.opened_at > self._limits.max_duration_s + CLOCK_GRACE_S:
+        if call.closed:
+            return
+        if time.monotonic() - call.opened_at > self._limits.max_duration_s + CLOCK_GRACE_S:
             call.close(ProtocolError("open for longer than ingest.max_duration_s allows"))
-        silent = call.connected and now - call.source.heard_at > self._limits.no_media_s
+        silent = call.quiet_s > self._limits.no_media_s
         if silent != call.silent:
             call.silent = silent
             detail = f"no audio for {self._limits.no_media_s:g} s" if silent else "audio arrives again"

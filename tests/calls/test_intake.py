@@ -85,6 +85,32 @@ async def test_a_call_id_belongs_to_one_live_connection(tmp_path, monkeypatch):
         assert served.services.intake.open("twilio", start()).resumed
 
 
+async def test_a_complete_call_is_neither_silent_nor_continued(tmp_path, monkeypatch):
+    """What was said in full may take long to be scored; nobody is missed meanwhile, and nobody joins."""
+    monkeypatch.setattr(intake, "LOOK_S", 0.0)
+    monkeypatch.setattr(intake, "STALLED_S", -1.0)
+    async with serving(tmp_path, ingest={"no_media_s": 1e-9}) as served:
+        session = served.services.intake.open("twilio", start())
+        session.push_nowait(Media(5 * SECOND, "caller"))
+        session.end()
+        with pytest.raises(ConflictError):
+            served.services.intake.open("twilio", start())
+        assert (await session.ended()).reason == "completed"
+        assert served.of("health.changed") == []
+
+
+async def test_who_waits_for_the_daemon_is_not_silent(tmp_path, monkeypatch):
+    """A recording sent ahead of real time is held back where the daemon is slow: that is no silence."""
+    monkeypatch.setattr(intake, "LOOK_S", 0.0)
+    async with serving(tmp_path, ingest={"no_media_s": 1e-9, "queue_s": 1.0}) as served:
+        session = served.services.intake.open("twilio", start())
+        monkeypatch.setattr(type(session._call.source.queue), "full", True)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert served.of("health.changed") == []
+        assert served.services.intake.problems == []
+
+
 async def test_the_number_of_calls_is_bounded(tmp_path):
     """Beyond max_calls the peer is told to try later."""
     async with serving(tmp_path, ingest={"max_calls": 1}) as served:
