@@ -64,10 +64,9 @@ class SiprecListener:
         self._settings = settings
         self._intake = intake
         self._rtp = rtp
-        self._port = settings.port
-        self._server = RecordingServer(self._contact)
         self._calls: dict[str, SiprecCall] = {}
         self._udp: socket.socket | None = None
+        self._server = RecordingServer("")
         self._connections: dict[int, Connection] = {}
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
@@ -79,12 +78,13 @@ class SiprecListener:
         Raises:
             FacError: the port cannot be listened on.
         """
-        host = self._settings.host
-        server, udp = await self._bind()
-        self._port = udp.getsockname()[1]
+        host, reached = self._settings.host, self._settings.advertise or self._settings.host
+        tcp, udp = await self._bind()
+        port = udp.getsockname()[1]
+        self._server = RecordingServer(_joined(self._rtp.advertised if reached in ANY else reached, port))
         self._udp = udp
         reader = UdpSocket(udp, self._datagram)
-        self.address = f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
+        self.address = _joined(host, port)
         log.info("listening for SIPREC", address=self.address)
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -97,7 +97,7 @@ class SiprecListener:
             self._group = None
             self._stop()
             reader.close()
-            server.close()
+            tcp.close()
 
     def connected(self, connection: "Connection") -> int | None:
         """A number for a new connection; None where there are too many."""
@@ -155,9 +155,7 @@ class SiprecListener:
     def _invited(self, invitation: Invitation) -> None:
         name, now = invitation.dialog, time.monotonic()
         try:
-            call = SiprecCall(
-                invitation, self._settings.agents, self._intake, self._rtp, self._media_host(invitation.peer)
-            )
+            call = SiprecCall(invitation, self._settings.agents, self._intake, self._rtp)
         except (ConflictError, RefusedError) as error:
             log.warning("call refused", listener="siprec", sip_call_id=invitation.call_id, detail=str(error))
             self._send(self._server.refuse(name, BUSY, str(error), retry_s=RETRY_S))
@@ -231,11 +229,11 @@ class SiprecListener:
     async def _bind(self) -> tuple[asyncio.Server, socket.socket]:
         """The same port of TCP and UDP; where any will do, one that is free in both."""
         host, loop = self._settings.host, asyncio.get_running_loop()
-        for tries_left in reversed(range(BIND_TRIES if not self._port else 1)):
+        for tries_left in reversed(range(1 if self._settings.port else BIND_TRIES)):
             try:
-                server = await loop.create_server(lambda: Connection(self), host or None, self._port)
+                server = await loop.create_server(lambda: Connection(self), host or None, self._settings.port)
             except OSError as error:
-                raise FacError(_taken(host, self._port, error.strerror)) from None
+                raise FacError(_taken(host, self._settings.port, error.strerror)) from None
             number = server.sockets[0].getsockname()[1]
             try:
                 return server, bind(host, number)
@@ -244,16 +242,6 @@ class SiprecListener:
                 if not tries_left:
                     raise FacError(_taken(host, number, str(error))) from None
         raise AssertionError
-
-    def _contact(self, peer: Peer) -> str:
-        """Where a client finds us."""
-        host = self._settings.advertise or self._settings.host
-        host = _facing(peer.host) if host in ANY else host
-        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
-
-    def _media_host(self, peer: Peer) -> str:
-        host = self._rtp.advertised
-        return _facing(peer.host) if host in ANY else host
 
 
 class Connection(asyncio.Protocol):
@@ -324,13 +312,5 @@ def _taken(host: str, port: int, why: str | None) -> str:
     )
 
 
-def _facing(host: str) -> str:
-    """The address of this machine that packets to ``host`` leave from; nothing is sent."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-        except OSError:
-            return host
-        address: str = probe.getsockname()[0]
-        return address
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

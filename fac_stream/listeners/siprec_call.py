@@ -27,7 +27,6 @@ class SiprecCall:
         agents: patterns of agents' addresses.
         intake: where the call is admitted.
         rtp: where the ports come from.
-        host: address that the client is told to send to.
 
     Raises:
         RefusedError: no port is left, or no more calls are taken.
@@ -37,11 +36,10 @@ class SiprecCall:
     session: Session
 
     def __init__(
-        self, invitation: Invitation, agents: tuple[str, ...], intake: Intake, rtp: RtpListener, host: str
+        self, invitation: Invitation, agents: tuple[str, ...], intake: Intake, rtp: RtpListener
     ) -> None:
         self._agents = agents
         self._rtp = rtp
-        self._host = host
         self._streams: dict[int, _Stream] = {}
         self._legs: set[str] = set()
         recording = invitation.recording
@@ -139,7 +137,7 @@ class SiprecCall:
         ports = [
             self._streams[index].port if index in self._streams else 0 for index in range(len(offer.media))
         ]
-        return answer(offer, self._host, ports, "recvonly")
+        return answer(offer, self._rtp.advertised, ports, "recvonly")
 
     def _push(self, media: Media) -> None:
         try:

@@ -61,7 +61,6 @@ class Invitation:
     """SIP's, of the recording session."""
     source: str
     """URI of the recording client."""
-    peer: Peer
     offer: Description
     recording: Recording
 
@@ -125,13 +124,11 @@ class RecordingServer:
     """The dialogs of all recording clients; raises nothing, whatever is received.
 
     Args:
-        contact: ``host:port`` at which a peer reaches this server.
+        contact: ``host:port`` at which peers reach this server.
         tag: makes names that nobody can guess.
     """
 
-    def __init__(
-        self, contact: Callable[[Peer], str], tag: Callable[[], str] = lambda: secrets.token_hex(8)
-    ) -> None:
+    def __init__(self, contact: str, tag: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
         self._contact = contact
         self._tag = tag
         self._transactions = Transactions()
@@ -188,7 +185,7 @@ class RecordingServer:
         state.pending, state.established, state.recording = False, True, state.news
         fields = [
             *(("Record-Route", value) for value in values(request.fields, "Record-Route")),
-            ("Contact", f"<sip:{self._contact(state.peer)};transport={state.peer.transport}>;+sip.srs"),
+            ("Contact", f"<sip:{self._contact};transport={state.peer.transport}>;+sip.srs"),
             ALLOW,
             SUPPORTED,
             *_timer(state, now),
@@ -278,7 +275,7 @@ class RecordingServer:
             routes=tuple(values(request.fields, "Record-Route")),
             expires_s=expires_s,
         )
-        return Invitation(name, call.call_id, call.source.uri, received.peer, offer, recording)
+        return Invitation(name, call.call_id, call.source.uri, offer, recording)
 
     def _in_dialog(self, received: Received) -> list[Output]:
         request, call = received.request, received.call
@@ -348,7 +345,7 @@ class RecordingServer:
     def _bye(self, state: _Dialog, why: str, now: float) -> list[Transmit]:
         first = state.last.request.fields
         branch = f"z9hG4bK{self._tag()}"
-        peer, ours = state.peer, self._contact(state.peer)
+        peer, ours = state.peer, self._contact
         target_field = first.first("To") or ""
         own = target_field if state.last.call.target.tag else f"{target_field};tag={state.name}"
         fields = [

@@ -17,7 +17,7 @@ class Src:
 
     def __init__(self, peer=NEAR):
         tags = itertools.count(1)
-        self.server = RecordingServer(lambda peer: "192.0.2.9:5080", lambda: f"ours{next(tags)}")
+        self.server = RecordingServer("192.0.2.9:5080", lambda: f"ours{next(tags)}")
         self.peer = peer
         self.to = "<sip:srs@192.0.2.9>"
         self.now = 0.0
