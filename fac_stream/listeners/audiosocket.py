@@ -12,7 +12,7 @@ connection.
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import aiohttp
@@ -177,9 +177,7 @@ class Connection(asyncio.Protocol):
         """Somebody connected."""
         loop = asyncio.get_running_loop()
         self.announced, self.opened = loop.create_future(), loop.create_future()
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("AudioSocket needs a stream")
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         if not self._listener.accept(self, transport.get_extra_info("peername")[0]):
             self.hang_up()
 

@@ -10,7 +10,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from fac_stream.audio.frames import Encoding
-from tests.peers.voice import converted, packets
+from tests.peers.voice import converted, everything_said, packets
 
 FORMATS = {
     "ulaw": (8_000, Encoding.MULAW),
@@ -65,7 +65,7 @@ async def send_call(
     except ConnectionClosed:
         pass
     async with asyncio.timeout(DEADLINE_S):
-        return [message async for message in socket]
+        return await everything_said(socket)
 
 
 async def place_call(url, pcm, call_id, *, pace=1.0, parameters=None, password=None, **call):

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.peers.voice import converted, interleaved, packets
+from tests.peers.voice import converted, everything_said, interleaved, packets
 
 DEADLINE_S = 60
 
@@ -79,4 +79,4 @@ async def place_call(
 
 
 async def _listen(socket):
-    return [json.loads(message) async for message in socket]
+    return [json.loads(message) for message in await everything_said(socket)]

@@ -1,9 +1,11 @@
 """The caller's voice, as a telephone system sends it: in its own format, packet by packet."""
 
 import asyncio
+from contextlib import suppress
 
 import numpy as np
 import soxr
+from websockets.exceptions import ConnectionClosed
 
 from fac_stream.audio.codecs import encode
 from fac_stream.audio.frames import SAMPLE_RATE, Encoding
@@ -23,6 +25,15 @@ def interleaved(left, right):
     for channel, data in enumerate((left, right)):
         both[: len(data) // 2, channel] = np.frombuffer(data, "<i2")
     return both.tobytes()
+
+
+async def everything_said(socket):
+    """All messages until a WebSocket is closed, in whatever way."""
+    messages = []
+    with suppress(ConnectionClosed):
+        async for message in socket:
+            messages.append(message)  # noqa: PERF401 - those before an abnormal close count, too
+    return messages
 
 
 async def packets(data, bytes_per_s, pace, packet_s=PACKET_S):
