@@ -127,10 +127,6 @@ class Vonage(System):
     """The account's; with it every connection must carry a valid signed JWT."""
 
 
-class Jambonz(System):
-    """``/ws/jambonz``."""
-
-
 class Asterisk(System):
     """``/ws/asterisk``: chan_websocket."""
 
@@ -190,7 +186,6 @@ class Platforms(System):
 
     twilio: Twilio = Twilio()
     vonage: Vonage = Vonage()
-    jambonz: Jambonz = Jambonz()
     asterisk: Asterisk = Asterisk()
     freeswitch: FreeSwitch = FreeSwitch()
     audiohook: AudioHook = AudioHook()

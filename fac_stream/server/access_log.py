@@ -1,4 +1,4 @@
-"""One line in the log for each request: no query, no headers, so no token."""
+"""One line in the log for each request: no query, no headers, no end of a path that is a token."""
 
 import time
 
@@ -16,7 +16,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     """Log what was asked for and answered; the dashboard's files and good health only for debugging."""
     started = time.monotonic()
     response = await handler(request)
-    path = request.rel_url.raw_path[:200]
+    path = _path(request)
     told = response.status >= 400 or (path.startswith(LOGGED) and path != "/api/health")
     (log.info if told else log.debug)(
         "request",
@@ -27,3 +27,10 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         remote=request.remote,
     )
     return response
+
+
+def _path(request: web.Request) -> str:
+    route = request.match_info.route.resource
+    if "token" in request.match_info and route is not None:
+        return route.canonical
+    return request.rel_url.raw_path[:200]

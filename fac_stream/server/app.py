@@ -21,6 +21,7 @@ from fac_stream.server.ingest import IngestPlatform
 from fac_stream.server.jambonz import JambonzPlatform
 from fac_stream.server.live import Live
 from fac_stream.server.predict import MAX_REALTIME_BYTES, Predictions
+from fac_stream.server.rtp import RtpCalls
 from fac_stream.server.services import SERVICES, Services
 from fac_stream.server.telephony import Platform, Telephony
 from fac_stream.server.tls import server_context
@@ -50,7 +51,8 @@ def build(services: Services) -> web.Application:
     live, predictions, whip = Live(services), Predictions(services), Whip(services)
     app.add_routes([route for platform in telephony for route in platform.routes()])
     asterisk = AsteriskCalls(services)
-    app.add_routes([*whip.routes(), *asterisk.routes()])
+    rtp = RtpCalls(services.rtp, services.intake)
+    app.add_routes([*whip.routes(), *asterisk.routes(), *rtp.routes()])
     app.add_routes(
         [
             web.get("/ws/events", live.handle),
@@ -87,7 +89,7 @@ def platforms(config: Config) -> list[Platform]:
         IngestPlatform(),
         TwilioPlatform(settings.twilio),
         VonagePlatform(settings.vonage),
-        JambonzPlatform(settings.jambonz),
+        JambonzPlatform(),
         AsteriskPlatform(config),
         FreeSwitchPlatform(config),
         AudioHookPlatform(settings.audiohook),

@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from fac_stream.config_systems import Jambonz
 from fac_stream.protocols.jambonz import jambonz_stream
 from fac_stream.protocols.preamble import PreambleStream
 
@@ -14,9 +13,6 @@ class JambonzPlatform:
     paths = ("/ws/jambonz",)
     subprotocols = ("audio.jambonz.org",)
     sends_token = False
-
-    def __init__(self, settings: Jambonz) -> None:
-        self._settings = settings
 
     def authorise(self, _request: web.Request) -> bool:
         """False: jambonz signs nothing; it proves itself by the token."""

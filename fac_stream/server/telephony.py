@@ -31,6 +31,7 @@ from fac_stream.protocols.dialogue import (
     Start,
 )
 from fac_stream.server.auth import GUARD
+from fac_stream.server.basic import password
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
 from fac_stream.server.sockets import GONE, Close, finished, registered, serve, upgrade
@@ -129,12 +130,12 @@ class Telephony:
         await finished(self._handlers)
 
     def _proves(self, request: web.Request) -> bool:
-        """Whether the request carries the daemon's token in a header or at the end of its path."""
+        """Whether the request carries the daemon's token: in a header, as a password, or behind its path."""
         if request.app[GUARD].trusts(request):
             return True
         token = self._services.config.server.token
-        given = request.match_info.get("token", "")
-        return token is not None and same(given, token.get_secret_value())
+        given = (request.match_info.get("token"), password(request))
+        return token is not None and any(same(text, token.get_secret_value()) for text in given if text)
 
 
 class Connection:

@@ -185,6 +185,7 @@ async def test_every_system_can_bring_the_token(guarded, system):
         "CW": None,
     }
     assert TOKEN not in calls
+    assert TOKEN not in guarded.log.read_text()
 
 
 async def test_a_wrong_token_is_told(guarded):

@@ -1,6 +1,7 @@
 """The shell around every platform's dialogue, with the simplest dialogue there is."""
 
 import asyncio
+import base64
 from contextlib import suppress
 
 import pytest
@@ -142,14 +143,15 @@ async def test_a_close_without_end_waits_for_the_peer_to_return(tmp_path):
     assert len(served.of("call.started")) == len(served.of("call.ended")) == 1
 
 
-@pytest.mark.parametrize("proof", ["header", "path", "call"])
+@pytest.mark.parametrize("proof", ["header", "basic", "path", "call"])
 async def test_with_a_token_one_proof_is_enough(tmp_path, proof):
-    """The header, the end of the path, or the call's own parameter."""
+    """The header, a password, the end of the path, or the call's own parameter; the log shows none."""
     path = f"/ws/plain/{TOKEN}" if proof == "path" else "/ws/plain"
-    headers = {"Authorization": f"Bearer {TOKEN}"} if proof == "header" else {}
+    basic = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
+    headers = {"header": {"Authorization": f"Bearer {TOKEN}"}, "basic": {"Authorization": f"Basic {basic}"}}
     async with (
         serving(tmp_path, server={"token": TOKEN}) as served,
-        served.connect(path, additional_headers=headers) as socket,
+        served.connect(path, additional_headers=headers.get(proof, {})) as socket,
     ):
         await socket.send(f"start c {TOKEN}" if proof == "call" else "start c")
         assert await socket.recv() == "admitted c"
