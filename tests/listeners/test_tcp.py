@@ -46,8 +46,8 @@ async def listening(ingest=None, **settings):
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part.run()) for part in (batcher, intake, listener)]
         async with asyncio.timeout(30):
-            while listener.address is None:
-                await asyncio.sleep(0)  # noqa: ASYNC110 - it tells nobody
+            while listener.address is None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
         try:
             yield House(listener, events, changed)
         finally:
