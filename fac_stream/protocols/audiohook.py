@@ -196,11 +196,13 @@ class AudioHook:
 
     def _on_close(self, message: ClientMessage) -> Sequence[Message]:
         close = fit(Close, message.parameters, "close")
-        called = self._open is not None and not self._open.is_probe
         self._state = _State.CLOSED
-        if called and close.reason != "reconnect":
-            return [Finish()]
-        return [self._send("closed", {}), Hangup()]
+        if self._open is None or self._open.is_probe:
+            return [self._send("closed", {}), Hangup()]
+        if close.reason == "reconnect":
+            # The call is not complete: it waits for its next session once the client has closed the socket.
+            return [self._send("closed", {})]
+        return [Finish()]
 
     def _on_ping(self, _: ClientMessage) -> Sequence[Message]:
         return [self._send("pong", {}), *self._sign_of_life()]

@@ -187,20 +187,24 @@ async def test_nonsense_is_answered_and_ends_the_call(genesys):
     assert calls(daemon)[session.session]["end_reason"] == "protocol_error"
 
 
-async def test_a_session_goes_on_with_a_lost_one(genesys):
-    """A connection that broke: the next session names it, and its audio belongs to the same call."""
+@pytest.mark.parametrize("broken", [True, False], ids=["broken", "reconnect"])
+async def test_a_session_goes_on_with_another(genesys, broken):
+    """A connection broke, or was closed to reconnect: the next session belongs to the same call."""
     url, daemon = genesys
     noise = np.random.default_rng(1).normal(0, 0.1, 8000 * 3).astype(np.float32)
-    async with connected(url, **KEYS) as lost:
-        await lost.open()
-        await lost.send(lost.encoded(noise))
-        lost.socket.transport.abort()
+    async with connected(url, **KEYS) as first:
+        await first.open()
+        await first.send(first.encoded(noise))
+        if broken:
+            first.socket.transport.abort()
+        else:
+            await first.close("reconnect")
     async with connected(url, **KEYS) as session:
-        await session.open(continuedSessions=[{"id": lost.session, "serverseq": 1, "clientseq": 1}])
+        await session.open(continuedSessions=[{"id": first.session, "serverseq": 1, "clientseq": 1}])
         await session.send(session.encoded(noise))
         await session.close()
 
-    call = detail(daemon, lost.session)
+    call = detail(daemon, first.session)
     assert call["end_reason"] == "completed"
     assert call["duration_s"] >= 6
     assert session.session not in calls(daemon)
