@@ -12,6 +12,7 @@ import itertools
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import structlog
 
@@ -258,14 +259,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("SIP over TCP needs a stream")
-        self._transport = transport
-        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self._transport = stream = cast(asyncio.Transport, transport)  # uvloop's say so by what they can
+        host, port = (stream.get_extra_info("peername") or ("", 0))[:2]
         self.stranger = not self._listener.allows(host)
         number = self._listener.connected(self)
         if number is None:
-            transport.abort()
+            stream.abort()
         else:
             self._peer = Peer("tcp", host, port, number)
 
