@@ -139,6 +139,7 @@ class Daemon:
         return outbox
 
     def _services(self) -> Services:
+        rtp = self.listeners.get("rtp")
         return Services(
             config=self.config,
             bus=self.bus,
@@ -149,6 +150,7 @@ class Daemon:
             bundle=self.bundle,
             metrics=self.metrics,
             health=self.health,
+            rtp=rtp if isinstance(rtp, RtpListener) else None,
         )
 
 
