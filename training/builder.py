@@ -59,7 +59,7 @@ class Rule(Settings):
     """What some files of a repository are. The first rule that fits a file holds."""
 
     files: str
-    """A pattern as the shell's; ``*`` also matches ``/``."""
+    """A pattern as the shell's, whose ``*`` also matches ``/``; or ``~`` and a regular expression."""
     label: Label
     split: Split
     kind: str = ""
@@ -81,11 +81,19 @@ class Rule(Settings):
             raise ValueError("a fake needs its system")
         try:
             groups = re.compile(self.speaker).groups if "(" in self.speaker else 1
+            if self.files.startswith("~"):
+                re.compile(self.files[1:])
         except re.error as error:
-            raise ValueError(f"speaker {self.speaker!r}: {error}") from None
+            raise ValueError(f"files {self.files!r}, speaker {self.speaker!r}: {error}") from None
         if groups != 1:
             raise ValueError(f"speaker {self.speaker!r}: an expression needs exactly one group")
         return self
+
+    def fits(self, path: str) -> bool:
+        """Whether a file is one of these."""
+        if self.files.startswith("~"):
+            return re.search(self.files[1:], path) is not None
+        return fnmatchcase(path, self.files)
 
     def speaker_of(self, path: str) -> str:
         """The name, empty where the expression does not fit."""
@@ -170,7 +178,7 @@ def _origin(origin: Origin, commit: Commit, plan: Plan, out: Path, tell: Tell) -
     sounds = [blob for blob in commit.files() if Path(blob.path).suffix.lower() in SOUNDS]
     chosen: dict[int, list[Blob]] = defaultdict(list)
     for blob in sounds:
-        number = next((n for n, rule in enumerate(origin.rules) if fnmatchcase(blob.path, rule.files)), None)
+        number = next((n for n, rule in enumerate(origin.rules) if rule.fits(blob.path)), None)
         if number is not None:
             chosen[number].append(blob)
     for number, rule in enumerate(origin.rules):

@@ -84,7 +84,7 @@ class Session:
 
     def lose(self, reason: str) -> None:
         """The connection is gone without goodbye: the call waits for another, if it may."""
-        if self._holds:
+        if self._holds and not self._call.running.done():
             self._call.wait(SourceError(reason))
 
     async def ended(self) -> CallEnded | None:
@@ -133,7 +133,7 @@ class _OpenCall:
     @property
     def quiet_s(self) -> float:
         """Seconds since a connection that may send audio last did; 0 while it has to wait for us."""
-        if not self.connected or self.source.queue.full:
+        if not self.connected or self.source.queue.full or self.source.on_hold:
             return 0.0
         return time.monotonic() - self.source.heard_at
 

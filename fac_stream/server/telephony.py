@@ -174,7 +174,10 @@ class Connection:
     async def run(self) -> Close:
         """Serve until either side ends."""
         try:
-            return await self._converse()
+            end = await self._converse()
+            if not self._finished:
+                self._lose("the connection was closed before the call was complete")
+            return end
         except (ProtocolError, ConflictError, RefusedError) as error:
             if self._session:
                 self._session.fail(error)
@@ -229,13 +232,10 @@ class Connection:
                 return await self._carry_out(self._dialogue.receive_bytes(message.data))
             case WSMsgType.CLOSE:
                 await self._carry_out(self._dialogue.receive_close())
-                if not self._finished:
-                    self._lose("the connection was closed before the call was complete")
                 return Close(1000, "")
             case WSMsgType.ERROR if isinstance(message.data, WebSocketError):
                 raise ProtocolError(f"broken WebSocket message: {message.data}")
             case _:
-                self._lose("the connection was lost")
                 return GONE
 
     async def _carry_out(self, messages: Sequence[Message]) -> Close | None:

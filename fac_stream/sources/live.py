@@ -46,6 +46,8 @@ class LiveSource:
         self.queue = FrameQueue(self.format, limits.queue_s)
         self.heard_at = now()
         """When audio arrived last, on the clock of ``now``; at first, when the call began."""
+        self.on_hold = False
+        """Whether the sender said that it pauses: no audio is to be expected."""
         self._limits = limits
         self._now = now
         self._began_at: float | None = None
@@ -78,11 +80,21 @@ class LiveSource:
             ProtocolError: the audio ends inside a sample, lies beyond the longest call, is of one leg too
                 many, or cannot be of the rate that was declared.
         """
+        if self._holds_on(media):
+            return
         for frame in self._take(media):
             if self.queue.full:
                 self._rates.clear()  # who has to wait does not show a pace of their own
             await self.queue.put(frame)
         self.heard_at = self._now()
+
+    def _holds_on(self, media: Media) -> bool:
+        """Whether it is a message without samples: the sender pauses on purpose, and is there."""
+        self.on_hold = not media.data
+        if self.on_hold:
+            self.heard_at = self._now()
+            self.queue.touch()
+        return self.on_hold
 
     def push_nowait(self, media: Media) -> None:
         """Take audio, in place of the oldest where there is no room.

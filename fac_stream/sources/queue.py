@@ -83,6 +83,10 @@ class FrameQueue:
         self._queued += samples
         self._changed.set()
 
+    def touch(self) -> None:
+        """The sender is there, though it sends nothing: the reader's patience begins anew."""
+        self._changed.set()
+
     def close(self, error: Exception | None = None) -> None:
         """Add nothing more; the reader gets what waits, then the end or ``error``. The first call counts."""
         if not self._closed:
@@ -101,7 +105,7 @@ class FrameQueue:
                 if self._closed:
                     break
                 async with asyncio.timeout(idle_timeout_s):
-                    await self._filled()
+                    await self._woken()
                 continue
             yield self._pop()
             self._changed.set()
@@ -115,10 +119,9 @@ class FrameQueue:
             self._lead_s = max(self._lead_s - DRAIN * (now - self._measured_at), 0.0)
         self._measured_at = now
 
-    async def _filled(self) -> None:
-        while not self._frames and not self._closed:
-            self._changed.clear()
-            await self._changed.wait()
+    async def _woken(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
     def _pop(self) -> Frame:
         frame = self._frames.popleft()

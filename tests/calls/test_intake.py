@@ -145,6 +145,21 @@ async def test_silence_is_told_and_taken_back(tmp_path, monkeypatch):
         assert served.of("health.changed")[1].status == "ok"
 
 
+async def test_a_pause_on_purpose_is_no_silence(tmp_path, monkeypatch):
+    """A sender that says that it pauses is neither reported nor ended as idle, as long as it says so."""
+    monkeypatch.setattr(intake, "LOOK_S", 0.01)
+    async with serving(tmp_path, ingest={"no_media_s": 0.05, "idle_timeout_s": 0.5}) as served:
+        session = served.services.intake.open("audiohook", start())
+        await session.push(Media(SECOND, "caller"))
+        for _ in range(20):
+            await session.push(Media(b"", "caller", at=RATE))
+            await asyncio.wait([asyncio.ensure_future(session.ended())], timeout=0.05)
+        assert served.services.intake.problems == []
+        session.end()
+        assert (await session.ended()).reason == "completed"
+        assert not served.of("health.changed")
+
+
 async def test_stopping_ends_calls_as_shutdown(tmp_path):
     """Whoever waits for the end hears that the daemon stops."""
     async with serving(tmp_path) as served:

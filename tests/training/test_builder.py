@@ -17,7 +17,7 @@ from fac_stream.cli import app
 from fac_stream.errors import AudioError, ConfigError, FacError
 from tests.tones import sound
 from training import builder, repository
-from training.builder import COLUMNS, Plan, build, decode, pieces
+from training.builder import COLUMNS, Plan, Rule, build, decode, pieces
 from training.manifest import Label, Split, read_manifest
 from training.pcm import trimmed
 from training.repository import RepositoryError, address, obtain
@@ -325,6 +325,17 @@ def test_a_bad_plan_says_why(tmp_path, change, said):
     path.write_text(f"origins: [{origin}]".replace("'", '"'))
     with pytest.raises(ConfigError, match=said):
         Plan.load(path)
+
+
+def test_files_are_named_by_pattern_or_expression():
+    """A shell pattern fits the whole path, an expression a part of it; a broken one is refused."""
+    rule = {"label": "fake", "split": "train", "system": "x"}
+    assert Rule(files="a/*.wav", **rule).fits("a/b/c.wav")
+    assert not Rule(files="a/*.wav", **rule).fits("z/a/b.wav")
+    assert Rule(files="~/(vits|VITS)/", **rule).fits("demo/VITS/1.wav")
+    assert not Rule(files="~^VITS/", **rule).fits("demo/VITS/1.wav")
+    with pytest.raises(ValidationError, match="files"):
+        Rule(files="~(", **rule)
 
 
 def test_lengths_that_exclude_each_other_are_refused():
