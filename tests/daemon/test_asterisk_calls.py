@@ -1,6 +1,7 @@
 """Asterisk against the real daemon: AudioSocket, and chan_websocket in both roles.
 
-By emulators written from Asterisk's documentation; WebSockets by an independent implementation.
+By emulators written from Asterisk's documentation; WebSockets by an independent implementation, AudioSocket
+by one where it is installed: ``npm ci --prefix tests/peers/node``.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import json
 import urllib.error
 import urllib.request
 import uuid
+from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
@@ -18,12 +20,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.fakes import tone
 from tests.peers import asterisk, audiosocket
 from tests.peers.ear import Ear
+from tests.peers.voice import converted
 from tests.running import running, s16, speech
 
 pytestmark = pytest.mark.daemon
 
 TOKEN = "c2VjcmV0dG9rZW4tMDEyMzQ1"
 SECONDS = 6
+NODE = Path(__file__).resolve().parents[1] / "peers" / "node"
 CALL = str(uuid.UUID("40325ec2-5efd-4bd3-805f-53576e581d13"))
 
 
@@ -89,6 +93,29 @@ async def test_an_audiosocket_call_is_scored(daemon, voice):
     assert (ended.reason, ended.duration_s) == ("completed", SECONDS)
     assert np.isfinite(scores(ear, CALL)).any()
     assert said == bytes(3)
+
+
+@pytest.mark.programs("node")
+@pytest.mark.skipif(
+    not (NODE / "node_modules" / "asterisk-audiosocket").is_dir(),
+    reason="not installed: npm ci --prefix tests/peers/node",
+)
+async def test_another_implementation_of_audiosocket_is_understood(daemon, voice):
+    """Its packets, at its own pace: the whole call is scored, and our hangup is understood."""
+    host, _, port = health(daemon)["listeners"]["audiosocket"].rpartition(":")
+    call_id = str(uuid.uuid4())
+    async with Ear(daemon.ws("/ws/events")) as ear:
+        process = await asyncio.create_subprocess_exec(
+            "node", str(NODE / "audiosocket.mjs"), host, port, call_id,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            said, _ = await process.communicate(converted(voice, 8_000))
+        await ear.until(lambda: ear.of("call.ended", call_id=call_id))
+    (ended,) = ear.of("call.ended", call_id=call_id)
+    assert (ended.reason, ended.duration_s, ended.lost_s) == ("completed", SECONDS, 0)
+    assert np.isfinite(scores(ear, call_id)).any()
+    assert said == b"hangup\n"
 
 
 @pytest.mark.parametrize(("fmt", "control", "early"), [("slin16", "json", 3), ("slin16", "plain", 0)])
