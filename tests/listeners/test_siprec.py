@@ -1,9 +1,13 @@
 import asyncio
+import re
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 
+from fac_stream.config import Config
 from fac_stream.config_systems import Rtp, Siprec
 from fac_stream.errors import FacError
 from fac_stream.listeners.rtp import RtpListener
@@ -316,3 +320,14 @@ async def test_a_port_that_is_taken_is_told(tmp_path, kind):
             settings = Siprec(port=taken.getsockname()[1])
             with pytest.raises(FacError, match=r"listeners\.siprec\.port"):
                 await SiprecListener(settings, intake, RtpListener(Rtp(), intake)).run()
+
+
+def test_the_page_says_what_the_examples_say():
+    """Each example is linked, and the configuration to paste is the file, and one that can be used."""
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs/connect/siprec.md").read_text(encoding="utf-8")
+    for example in (root / "deploy/examples/siprec").iterdir():
+        assert f"(../../deploy/examples/siprec/{example.name})" in page
+    pasted = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    assert pasted == yaml.safe_load((root / "deploy/examples/siprec/config.yaml").read_text(encoding="utf-8"))
+    assert Config.model_validate(pasted).listeners.siprec.port == 5080
