@@ -58,6 +58,8 @@ class Peer:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._credentials = ("", "")
         self._candidates = 0
+        self._failed = False
+        self._connection.on("connectionstatechange", self._watch)
 
     async def answer(self, offer: str) -> str:
         """Take an offer; returns the answer, with all our candidates.
@@ -114,12 +116,14 @@ class Peer:
         """Pass sound on until the sender stops or is gone, and tell the session which of the two."""
         track = self._connection.getTransceivers()[0].receiver.track
         timestamps = Timestamps(self.format.sample_rate)
-        limit: float | None = MEDIA_S
+        heard = False
         try:
             while True:
-                async with asyncio.timeout(limit):  # later on, the call's own idle time
+                async with asyncio.timeout(
+                    None if heard else MEDIA_S
+                ):  # afterwards, the call's own idle time
                     frame = await track.recv()
-                limit = None
+                heard = True
                 for media in _media(frame, timestamps):
                     session.push_nowait(media)
         except TimeoutError:
@@ -127,8 +131,8 @@ class Peer:
                 f"no sound came within {MEDIA_S:g} s of the answer: does UDP reach platforms.whip.host?"
             )
         except MediaStreamError:
-            if self._connection.iceConnectionState in ("failed", "closed"):
-                session.lose("the connection was lost")
+            if self._failed or not heard:
+                session.lose("the connection was lost" if heard else "ICE or DTLS failed: no sound came")
             else:
                 session.end()
         except ProtocolError as error:
@@ -141,6 +145,9 @@ class Peer:
                 await self._connection.close()
         except Exception:
             log.exception("WebRTC connection did not close")
+
+    def _watch(self) -> None:
+        self._failed |= self._connection.connectionState == "failed"
 
     def _look_at(self, offer: str) -> list[str]:
         """Kinds of media of an offer that may be answered."""
