@@ -175,9 +175,6 @@ class Connection:
         """Serve until either side ends."""
         try:
             end = await self._converse()
-            if not self._finished:
-                self._lose("the connection was closed before the call was complete")
-            return end
         except (ProtocolError, ConflictError, RefusedError) as error:
             if self._session:
                 self._session.fail(error)
@@ -186,6 +183,9 @@ class Connection:
         except (TimeoutError, ConnectionError) as error:
             self._lose(str(error) or "the connection stalled")
             return GONE
+        if not self._finished:
+            self._lose("the connection was closed before the call was complete")
+        return end
 
     async def _converse(self) -> Close:
         """Read and answer until the first of: the peer is done, the socket is gone, the call is over."""
