@@ -207,7 +207,7 @@ class Listener(Protocol):
         """
 
 
-def listeners_of(settings: config.Listeners, intake: Intake) -> dict[str, Listener]:
+def listeners_of(settings: config_systems.Listeners, intake: Intake) -> dict[str, Listener]:
     """The listeners that the configuration names."""
     listeners: dict[str, Listener] = {}
     if settings.audiosocket:

@@ -84,7 +84,7 @@ class Siprec(Listener):
     advertise: str | None = None
     """Address that recording clients reach, where it is not ``host``."""
     agents: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
-    """Patterns of agents' addresses, as in ``*@agents.example.com`` or ``7??``: who fits is the leg ``agent``."""
+    """Patterns of agents' addresses, ``*@agents.example.com`` or ``7??``: who fits is the leg ``agent``."""
 
 
 class PcmTcp(Listener):

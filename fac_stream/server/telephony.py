@@ -55,15 +55,21 @@ _REFUSALS = {
 class Platform(Protocol):
     """What differs from one platform to the next, outside its wire format."""
 
-    name: str
-    """Kind of source in events: ``twilio``."""
-    paths: tuple[str, ...]
-    """Addresses; for platforms that cannot send the token, also with ``/{token}`` behind each."""
-    subprotocols: tuple[str, ...]
-    """The ones it may ask for; empty where none is looked at."""
+    @property
+    def name(self) -> str:
+        """Kind of source in events: ``twilio``."""
 
-    sends_token: bool
-    """Whether it can send the daemon's token as a header, so that the guard asks for it."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Addresses; for platforms that cannot send the token, also with ``/{token}`` behind each."""
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """The ones it may ask for; empty where none is looked at."""
+
+    @property
+    def sends_token(self) -> bool:
+        """Whether it can send the daemon's token as a header, so that the guard asks for it."""
 
     def authorise(self, request: web.Request) -> bool:
         """Whether the request proved by a configured secret that the platform sent it; False: none is set.
