@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
@@ -12,6 +13,7 @@ from tests.running import running, speech
 
 pytestmark = [pytest.mark.browser, pytest.mark.daemon, pytest.mark.timeout(240)]
 RATE = 48_000
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples" / "whip"
 TOKEN = "kJ3/Zp+Tq0w7Yb9xVnLs2A=="
 LOOPBACK = "--allow-loopback-in-peer-connection"
 """Chromium has no loopback candidates otherwise; a sender on another machine needs no flag."""
@@ -145,4 +147,23 @@ def test_hidden_addresses_and_a_vanished_page(tmp_path, launch, open_page):
         )
         call = call_of(page, daemon.url, "browser-2")
         assert call["end_reason"] == "completed"
+        page.close()
+
+
+def test_the_example_for_web_pages_works_as_it_stands(tmp_path, launch, open_page):
+    """The documentation's script publishes the microphone, without a single candidate, and ends the call."""
+    script = (EXAMPLES / "publish.js").read_text().replace("export ", "")
+    with running(tmp_path) as daemon:
+        page = open_page(daemon.url, launch(LOOPBACK))
+        page.evaluate(f"async () => {{ {script} globalThis.stop = await publish('/whip?call_id=page-1'); }}")
+        page.wait_for_function(
+            "fetch('/api/calls/page-1').then((a) => a.json()).then((call) => call.duration_s > 1)",
+            timeout=60_000,
+        )
+        page.evaluate("globalThis.stop()")
+        expect(page.get_by_role("region", name="Ended calls").get_by_text("page-1")).to_be_visible(
+            timeout=60_000
+        )
+
+        assert call_of(page, daemon.url, "page-1")["end_reason"] == "completed"
         page.close()
