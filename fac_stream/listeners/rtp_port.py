@@ -9,6 +9,8 @@ import socket
 import time
 from dataclasses import asdict
 
+import structlog
+
 from fac_stream.config_systems import Rtp
 from fac_stream.errors import ProtocolError
 from fac_stream.listeners.delivery import Push
@@ -17,6 +19,8 @@ from fac_stream.protocols.dialogue import Media
 from fac_stream.protocols.rtp import Packet, is_rtcp, parse
 from fac_stream.protocols.rtp_source import SourceLock
 from fac_stream.protocols.rtp_stream import RtpStream
+
+log = structlog.get_logger(__name__)
 
 
 class RtpPort:
@@ -72,6 +76,7 @@ class RtpPort:
         for udp in self._sockets:
             udp.close()
         self._deliver(self._stream.finish())
+        log.info("RTP port closed", port=self.port, **self.counts)
 
     def _receive(self, data: bytes, address: tuple[str, int]) -> None:
         packet = accepted(data, address[0], self._settings)
