@@ -48,6 +48,7 @@ class Session:
         self.resumed = resumed
         """Whether it continues a call whose connection was lost."""
         self._call = call
+        self._outcome: asyncio.Future[CallEnded | None] = asyncio.get_running_loop().create_future()
 
     @property
     def call_id(self) -> str:
@@ -89,17 +90,12 @@ class Session:
 
     async def ended(self) -> CallEnded | None:
         """Wait until the call is over; None where the daemon stops, or another connection took it over."""
-        call = self._call
-        if not self._holds:
-            return None
-        replaced = asyncio.ensure_future(call.replaced.wait())
-        try:
-            await asyncio.wait({call.running, replaced}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            replaced.cancel()
-        if not call.running.done() or call.running.cancelled():
-            return None
-        return call.running.result()
+        return await asyncio.shield(self._outcome)
+
+    def settle(self, ended: CallEnded | None) -> None:
+        """Tell who waits for the end; the first time counts."""
+        if not self._outcome.done():
+            self._outcome.set_result(ended)
 
     def listen(self, on_event: OnEvent) -> None:
         """Call back with every event of this call, until another connection takes it over."""
@@ -125,7 +121,6 @@ class _OpenCall:
         self.closed = False
         self.silent = False
         self.listener: OnEvent | None = None
-        self.replaced = asyncio.Event()
         self.holder = Session(self, resumed=False)
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
@@ -165,8 +160,7 @@ class _OpenCall:
 
     def take_over(self) -> Session:
         self._stop_waiting()
-        self.replaced.set()
-        self.replaced = asyncio.Event()
+        self.holder.settle(None)
         self.connected, self.listener = True, None
         self.source.reconnect()
         self.source.heard_at = time.monotonic()
@@ -246,6 +240,7 @@ class Intake:
 
     def _forget(self, call: _OpenCall) -> None:
         call.close(None)
+        call.holder.settle(None if call.running.cancelled() else call.running.result())
         self._calls.release(call.call)  # a task that was cancelled before it began has not done so
         if self._open.get(call.source.call_id) is call:
             del self._open[call.source.call_id]

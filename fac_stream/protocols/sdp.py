@@ -213,9 +213,9 @@ def _payloads(formats: Sequence[str], attributes: Sequence[str]) -> dict[int, Co
     for text in formats:
         if not _is_number(text, 3) or int(text) > 127:
             raise ProtocolError(f"an RTP payload type is a number from 0 to 127, not {text[:20]!r}")
-        codec = named.get(int(text)) or STATIC.get(int(text))
-        if codec:
-            payloads[int(text)] = codec
+        known = named.get(int(text)) or STATIC.get(int(text))
+        if known:
+            payloads[int(text)] = known
     return payloads
 
 

@@ -10,7 +10,7 @@ checks, by a custom parameter of the call, or by the last part of the address.
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -170,7 +170,7 @@ class Connection:
         self._token = token
         self._session: Session | None = None
         self._finished = False
-        self._events: asyncio.Queue[AnyEvent] = asyncio.Queue(EVENTS_WAITING)
+        self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue(EVENTS_WAITING)
 
     @property
     def has_call(self) -> bool:
@@ -204,21 +204,26 @@ class Connection:
                         return end
         except TimeoutError:
             raise ProtocolError(f"no call began within {START_TIMEOUT_S:g} s") from None
-        ended = asyncio.ensure_future(self._session.ended())
-        answers = asyncio.ensure_future(self._answer())
-        reading = asyncio.ensure_future(self._read())
-        tasks = {ended, answers, reading}
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                return await self._after(reading.result(), ended)
-            if answers.done():
-                answers.result()
-            return await self._farewell(ended.result())
-        finally:
-            for task in tasks:
+        async with asyncio.TaskGroup() as group:
+            ended = group.create_task(self._session.ended())
+            answering = group.create_task(_outcome(self._answer()))
+            reading = group.create_task(_outcome(self._read()))
+            await asyncio.wait({ended, answering, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done() and reading.result() is None:
+                await asyncio.wait({ended})
+            if ended.done():
+                # What happened up to the end of the call is still told.
+                self._hear(None)
+                await asyncio.wait({answering})
+            for task in (ended, answering, reading):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in (reading, answering):
+            found = None if task.cancelled() else task.result()
+            if isinstance(found, Exception):
+                raise found
+            if found is not None:
+                return found
+        return await self._farewell(ended.result())
 
     async def _read(self) -> Close | None:
         """Read until the socket ends; None where the call is complete and the peer may be told."""
@@ -272,31 +277,24 @@ class Connection:
         self._session.listen(self._hear)
         await self._say(self._dialogue.admitted(self._session.call_id))
 
-    def _hear(self, event: AnyEvent) -> None:
+    def _hear(self, event: AnyEvent | None) -> None:
         if self._events.full():
             self._events.get_nowait()
         self._events.put_nowait(event)
 
-    async def _answer(self) -> None:
-        while True:
-            await self._say(self._dialogue.event(await self._events.get()))
-
-    async def _after(self, end: Close | None, ended: "asyncio.Future[CallEnded | None]") -> Close:
-        """The peer has said all: hear the rest of the call, then say goodbye where it still listens."""
-        if end is not None and end is not GONE:
-            return end
-        if not self._finished:
-            return GONE
-        farewell = await self._farewell(await ended)
-        return end or farewell
+    async def _answer(self) -> Close | None:
+        """Tell of the call's events until there are no more; how the dialogue ended it, if it did."""
+        while (event := await self._events.get()) is not None:
+            end = await self._say(self._dialogue.event(event))
+            if end is not None:
+                return end
+        return None
 
     async def _farewell(self, ended: CallEnded | None) -> Close:
         if ended is None:
             return await self._refuse(Refusal.STOPPING, "the daemon is stopping; call again later")
         if ended.reason in _REFUSALS:
             return await self._refuse(_REFUSALS[ended.reason], ended.detail or ended.reason.value)
-        while not self._events.empty():
-            await self._say(self._dialogue.event(self._events.get_nowait()))
         return await self._say(self._dialogue.ended(ended.reason)) or Close(1000, "ended")
 
     async def _refuse(self, refusal: Refusal, reason: str) -> Close:
@@ -321,6 +319,14 @@ class Connection:
     def _lose(self, reason: str) -> None:
         if self._session:
             self._session.lose(reason)
+
+
+async def _outcome(step: Coroutine[Any, Any, Close | None]) -> Close | Exception | None:
+    """What a step gives, or the error that ends the connection: a task group would end by it, too."""
+    try:
+        return await step
+    except (FacError, TimeoutError, ConnectionError) as error:
+        return error
 
 
 class UnprovenError(RefusedError):

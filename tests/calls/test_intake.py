@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -153,7 +154,9 @@ async def test_a_pause_on_purpose_is_no_silence(tmp_path, monkeypatch):
         await session.push(Media(SECOND, "caller"))
         for _ in range(20):
             await session.push(Media(b"", "caller", at=RATE))
-            await asyncio.wait([asyncio.ensure_future(session.ended())], timeout=0.05)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await session.ended()
         assert served.services.intake.problems == []
         session.end()
         assert (await session.ended()).reason == "completed"
