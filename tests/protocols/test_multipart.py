@@ -12,7 +12,7 @@ def crlf(text):
 
 
 def test_parts_of_a_body():
-    """What stands around them is nobody's; the line end before a boundary is its own; the last may be missing."""
+    """What stands around them is nobody's; a line end before a boundary is its own; the last may miss."""
     text = "preamble\n--b\nContent-Type: Application/SDP; x=y\n\nv=0\n--b \n\nplain\n--bc\n--b--\nepilogue"
     expected = (Part("application/sdp", b"v=0"), Part("text/plain", b"plain\r\n--bc"))
     assert parts(crlf(text), "b") == expected
