@@ -12,6 +12,7 @@
     ├── ScorerError            the model cannot be loaded or failed on a batch
     ├── RefusedError           the daemon is full or shutting down; try again later
     ├── ConflictError          the call id is in use by a call that is going on
+    ├── StorageError           a file that must outlive the process cannot be read or written
     └── SlowSubscriberError    a subscriber reads slower than events come that may not be dropped
 """
 
@@ -54,6 +55,10 @@ class RefusedError(FacError):
 
 class ConflictError(FacError):
     """The call id is in use by a call that is going on."""
+
+
+class StorageError(FacError):
+    """A file that must outlive the process cannot be read or written; nothing of the attempt was kept."""
 
 
 class SlowSubscriberError(FacError):

@@ -1,8 +1,9 @@
-"""Alert deliveries that are still to be made, to one receiver, in memory.
+"""Alert deliveries that are still to be made, to one receiver.
 
 Each message is tried until it is delivered, refused for good or out of attempts; the pause doubles from
 ``first_retry_s``, with jitter. Messages that wait for their next attempt do not hold up others. When the
-outbox is full the oldest message is given up, counted and logged. What it holds is lost at the process's end.
+outbox is full the oldest message is given up, counted and logged. What came of each attempt goes to the ledger,
+from which the outbox gets back, after a restart, what it had not delivered.
 """
 
 import asyncio
@@ -12,13 +13,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import structlog
 
-from fac_stream.alerts.webhook import Attempt, Message, Outcome
+from fac_stream.alerts.ledger import Found, Ledger, Standing, State
+from fac_stream.alerts.webhook import Attempt, Message, Outcome, Receiver
 from fac_stream.config import Webhook
-from fac_stream.events import AlertRaised, AlertResolved, AnyEvent
 
 log = structlog.get_logger(__name__)
 
@@ -37,20 +37,23 @@ class _Delivery:
 
 
 class Outbox:
-    """A bus listener that queues alerts, and the task that delivers them."""
+    """A queue of messages, and the task that delivers them."""
 
     def __init__(self, hook: Webhook, send: Send, count: Count) -> None:
+        self.receiver = Receiver.of(hook)
+        self.ledger: Ledger | None = None
+        """Where the outcomes go, once there is one."""
         self._hook = hook
         self._send = send
         self._count = count
+        self._known: set[str] = set()
         self._due: list[tuple[float, int, _Delivery]] = []
         self._order = itertools.count()
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
         self._in_flight = 0
         self._gone = False
-        # The path of a webhook is often its password: only the host is ever shown.
-        self._host = urlsplit(hook.url).hostname
+        self._host = self.receiver.host
 
     @property
     def pending(self) -> int:
@@ -61,16 +64,23 @@ class Outbox:
     def problem(self) -> str | None:
         """What is wrong with the receiver, in words; None where nothing is known to be."""
         if self._gone:
-            return f"webhook {self._host}: answered 410 Gone, nothing is sent to it until the daemon restarts"
+            return f"webhook {self._host}: answered 410 Gone: change or remove it, or run fac alerts replay"
         waiting = sum(delivery.attempts > 0 for _, _, delivery in self._due)
         return f"webhook {self._host}: {waiting} alerts could not be delivered yet" if waiting else None
 
-    def on_event(self, event: AnyEvent) -> None:
-        """Queue an alert; other events are ignored."""
-        if isinstance(event, AlertRaised | AlertResolved):
-            if len(self._due) >= MAX_PENDING:
-                self._give_up(self._pop_oldest(), "the outbox is full")
-            self._put(_Delivery(Message.of(event)), due=time.monotonic())
+    def put(self, message: Message) -> None:
+        """Queue a message that the ledger has as pending; one that is known already is ignored."""
+        self._take(_Delivery(message), due=time.monotonic())
+
+    def on_found(self, found: Found) -> None:
+        """Take over what the disk has for this receiver."""
+        if self._gone and not found.gone:
+            log.info("webhook receiver is tried again", host=self._host)
+        self._gone = found.gone
+        for it in found.pending:
+            # A clock that jumped makes a retry early, or late by the longest pause.
+            pause_s = min(max(it.due - time.time(), 0.0), MAX_PAUSE_S)
+            self._take(_Delivery(it.message, it.attempts), due=time.monotonic() + pause_s)
 
     async def run(self) -> None:
         """Deliver for ever, a few at a time."""
@@ -116,9 +126,12 @@ class Outbox:
         }
         if attempt.outcome is Outcome.DELIVERED:
             self._count("delivered")
+            self._note(delivery, "delivered", attempt.detail)
             log.info("alert delivered", **about)
         elif attempt.outcome is Outcome.GONE:
             self._gone = True
+            if self.ledger:
+                self.ledger.note_gone(self.receiver)
             log.error("webhook receiver is gone: nothing more is sent to it", host=self._host)
             self._give_up(delivery, attempt.detail)
             while self._due:
@@ -128,6 +141,7 @@ class Outbox:
         else:
             pause_s = self._pause_s(delivery.attempts, attempt.retry_after_s)
             self._count("retried")
+            self._note(delivery, "pending", attempt.detail, due=time.time() + pause_s)
             log.warning("alert not delivered, will be tried again", pause_s=round(pause_s, 1), **about)
             self._put(delivery, due=time.monotonic() + pause_s)
 
@@ -136,10 +150,18 @@ class Outbox:
         jittered = pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, guards nothing
         return max(jittered, retry_after_s or 0.0)
 
+    def _take(self, delivery: _Delivery, due: float) -> None:
+        if delivery.message.message_id in self._known:
+            return
+        if len(self._due) >= MAX_PENDING:
+            self._give_up(self._pop_oldest(), "the outbox is full")
+        self._put(delivery, due)
+
     def _put(self, delivery: _Delivery, due: float) -> None:
         if self._gone:
             self._give_up(delivery, "the receiver is gone")
             return
+        self._known.add(delivery.message.message_id)
         heapq.heappush(self._due, (due, next(self._order), delivery))
         self._changed.set()
 
@@ -151,4 +173,12 @@ class Outbox:
 
     def _give_up(self, delivery: _Delivery, why: str) -> None:
         self._count("given_up")
+        self._note(delivery, "dead", why)
         log.error("alert given up", host=self._host, webhook_id=delivery.message.message_id, why=why)
+
+    def _note(self, delivery: _Delivery, state: State, detail: str, due: float = 0.0) -> None:
+        message_id = delivery.message.message_id
+        if state != "pending":
+            self._known.discard(message_id)
+        if self.ledger:
+            self.ledger.note(self.receiver, Standing(message_id, state, delivery.attempts, due, detail))

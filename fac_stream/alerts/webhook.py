@@ -6,10 +6,15 @@ followed; 410 ends all posts to the receiver; ``Retry-After`` is honoured. Every
 """
 
 import email.utils
+import hashlib
+import hmac
 import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -23,19 +28,50 @@ USER_AGENT = f"fac-stream/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who a webhook is, without what is secret about it."""
+
+    id: str
+    """Of its URL: the same over restarts, and with another secret."""
+    host: str
+    """For people: the path of a webhook is often its password."""
+    fingerprint: str
+    """Of all its settings."""
+
+    @classmethod
+    def of(cls, hook: Webhook) -> "Receiver":
+        """The receiver that a configuration names."""
+        settings = json.dumps(hook.model_dump(mode="json", exclude={"secret"}), sort_keys=True)
+        return cls(
+            id=hashlib.sha256(hook.url.encode()).hexdigest()[:16],
+            host=urlsplit(hook.url).hostname or "",
+            fingerprint=hmac.digest(hook.key, settings.encode(), "sha256").hex()[:16],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What is posted; the same bytes in every attempt."""
 
     message_id: str
+    alert_id: str
+    type: str
     body: bytes
 
     @classmethod
     def of(cls, event: AlertRaised | AlertResolved) -> "Message":
-        """The message that tells of an alert event."""
+        """The message that tells of an alert event; it happened now unless the event says when."""
+        event = event.model_copy(update={"time": event.time or datetime.now(UTC)})
         data = event.model_dump(mode="json", exclude={"seq", "time", "type"})
         timestamp = event.model_dump(mode="json", include={"time"})["time"]
         body = json.dumps({"type": event.type, "timestamp": timestamp, "data": data}).encode()
-        return cls(message_id=f"{event.alert_id}.{event.type.removeprefix('alert.')}", body=body)
+        message_id = f"{event.alert_id}.{event.type.removeprefix('alert.')}"
+        return cls(message_id, event.alert_id, event.type, body)
+
+    @staticmethod
+    def data_of(body: bytes) -> dict[str, Any]:
+        """The event's fields in a body."""
+        return cast("dict[str, Any]", json.loads(body)["data"])
 
 
 class Outcome(Enum):
@@ -75,7 +111,20 @@ async def post(session: aiohttp.ClientSession, hook: Webhook, message: Message) 
         return Attempt(Outcome.RETRY, f"no answer within {hook.timeout_s:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # ValueError: host names that no resolver takes, such as a label of 70 letters.
-        return Attempt(Outcome.RETRY, f"{type(error).__name__}: {error}")
+        return Attempt(Outcome.RETRY, _say(error))
+
+
+def _say(error: Exception) -> str:
+    """The error without the address: some of aiohttp's messages repeat it, password and all."""
+    kind = type(error).__name__
+    match error:
+        case aiohttp.ClientConnectorError():
+            return f"{kind}: {error}"  # host and port
+        case OSError():
+            return f"{kind}: {error.strerror or 'connection lost'}"
+        case aiohttp.ClientResponseError():
+            return f"{kind}: {error.message}"
+    return kind
 
 
 def judge(status: int, retry_after: str | None = None) -> Attempt:

@@ -67,6 +67,9 @@ class RtpPort:
     def advance(self, now: float) -> None:
         """Time passed: hand out what waited long enough; ``now`` as ``time.monotonic()``."""
         self._deliver(self._stream.advance(now))
+        if self._held:
+            # A line on hold is neither silent nor idle.
+            self._push(Media(b"", self._stream.leg))
 
     def close(self) -> None:
         """Hand out what is left and give the ports back."""

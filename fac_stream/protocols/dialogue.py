@@ -34,13 +34,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Audio as encoded by ``Start.format``, whole samples."""
+    """Audio as encoded by ``Start.format``, whole samples.
+
+    Without any, it says that the sender pauses on purpose: such a call is neither silent nor idle.
+    """
 
     data: bytes
     leg: str | None = None
     """Whose it is; None where the channels of all legs are interleaved."""
     at: int | None = None
-    """Its first sample since the start of this connection's stream; None for directly after the last one."""
+    """Its first sample since the leg's first on this connection; None for directly after the last one."""
     concealed: bool = False
     """Made up in place of what was lost."""
 

@@ -46,7 +46,7 @@ class RtpStream:
         self.counts = Counts()
         self._codecs = {number: codec for number, codec in codecs.items() if codec.decodable}
         self._fmt = fmt
-        self._leg = leg
+        self.leg = leg
         self._patience = least_s, most_s
         self._ssrc: int | None = None
         self._jitter: JitterBuffer | None = None
@@ -117,7 +117,7 @@ class RtpStream:
         if missing_s:
             media += self._fill(missing_s)
         if self._run is None:
-            self._run = Run(codec, self._fmt, self._leg, self._at)
+            self._run = Run(codec, self._fmt, self.leg, self._at)
         media += self._run.add(ordered.packet.payload, ticks)
         self._next, self._lost = ordered.timestamp + ticks, 0
         self._length_s = ticks / codec.clock_rate

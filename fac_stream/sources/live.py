@@ -102,6 +102,8 @@ class LiveSource:
         Raises:
             ProtocolError: as ``push``.
         """
+        if self._holds_on(media):
+            return
         for frame in self._take(media):
             self.queue.put_nowait(frame)
 
