@@ -1,13 +1,15 @@
 import asyncio
 import os
 from contextlib import aclosing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fac_stream import config
+from fac_stream.commands.run import run
 from fac_stream.config_systems import StdinSource as Options
-from fac_stream.errors import ProtocolError, SourceError
+from fac_stream.errors import ConfigError, ProtocolError, SourceError
 from fac_stream.sources.stdin import StdinSource
 
 
@@ -86,3 +88,11 @@ async def test_a_reader_that_leaves_ends_the_thread(pipe):
         await anext(frames)
         await frames.aclose()
     os.close(pipe[1])
+
+
+def test_a_terminal_is_no_pipe(monkeypatch):
+    """`fac run --stdin` without a pipe says what is missing instead of waiting for keys."""
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+
+    with pytest.raises(ConfigError, match="pipe sound into it"):
+        run(stdin=True)
