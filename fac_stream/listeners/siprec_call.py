@@ -190,6 +190,9 @@ class _Stream:
         return self._rtp.open_port(line.decodable, self.leg, self._push, self._format)
 
     def _push(self, media: Media) -> None:
+        if not media.data:  # on hold: of no place in the call
+            self._deliver(replace(media, leg=self.leg))
+            return
         now = time.monotonic()
         samples = len(media.data) // self._format.encoding.width
         at = media.at or 0

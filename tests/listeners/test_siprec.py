@@ -96,9 +96,9 @@ async def test_a_recording_session_is_a_call(tmp_path, transport):
 
 
 async def test_what_comes_on_hold_is_not_heard(tmp_path):
-    """Music between hold and resumption belongs to nobody; the call goes on afterwards."""
+    """Music between hold and resumption is nobody's; however long it lasts, the call goes on afterwards."""
     async with (
-        listening(tmp_path) as (served, listener),
+        listening(tmp_path, ingest={"idle_timeout_s": 2.0}) as (served, listener),
         client(listener) as src,
         AsyncExitStack() as stack,
     ):
@@ -107,14 +107,14 @@ async def test_what_comes_on_hold_is_not_heard(tmp_path):
         await rtp.play(tone(0.9))
         (held,) = await src.change("INVITE", offer([40_000], direction="inactive"), metadata(["1"]))
         assert (held.direction, held.port) == ("inactive", line.port)
-        await rtp.play(tone(0.0, seconds=1.0))
+        await rtp.play(tone(0.0, seconds=3.0))
         (again,) = await src.change("INVITE", ONE, metadata(["1"]))
         assert (again.direction, again.port) == ("recvonly", line.port)
         await rtp.play(tone(0.9))
         await src.ask("BYE")
         ended = await served.first("call.ended")
         assert heard(served, "p1") == [0.9]
-        assert ended.lost_s >= 0.5
+        assert ended.lost_s >= 2.0
         assert ended.reason == "completed"
 
 
