@@ -10,6 +10,9 @@ MAX_DATAGRAM = 65_536
 MAX_BATCH = 64
 """Datagrams in a row; then the loop does something else."""
 
+WAITING_BYTES = 4 * 1024 * 1024
+"""Of datagrams that have arrived while the loop did something else; one port may carry hundreds of calls. The
+system gives no more than its own limit, on Linux ``net.core.rmem_max``."""
 MAX_LAST = 1024
 """Datagrams that may have waited when the socket is closed."""
 
@@ -29,6 +32,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise FacError(f"{host!r} is no address of this machine: {error.strerror}") from None
     try:
         bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING_BYTES)
         bound.bind(address)
     except OSError as error:
         bound.close()
