@@ -2,7 +2,7 @@
 
 ::
 
-    serve ─┬─ batcher, outboxes        vital: one dies, the process ends and the service manager restarts it
+    serve ─┬─ batcher, alerts          vital: one dies, the process ends and the service manager restarts it
            ├─ local sources            each keeps its own device running
            └─ HTTP server              a call or subscriber's errors end that connection only
 
@@ -12,9 +12,10 @@ Stopping: admit no more calls, end those that go on, tell subscribers, deliver w
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
@@ -23,8 +24,9 @@ import uvloop
 
 from fac_model.bundle import Bundle
 from fac_stream import __version__, config, config_systems, logs
+from fac_stream.alerts.desk import Desk
+from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.alerts.outbox import Outbox
-from fac_stream.alerts.rules import SyntheticVoice
 from fac_stream.alerts.webhook import post
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.bus import Bus
@@ -32,7 +34,6 @@ from fac_stream.calls.intake import Intake
 from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
 from fac_stream.errors import FacError
-from fac_stream.events import AlertRaised, AnyEvent
 from fac_stream.listeners.audiosocket import AudioSocketListener
 from fac_stream.listeners.rtp import RtpListener
 from fac_stream.listeners.siprec import SiprecListener
@@ -48,6 +49,7 @@ from fac_stream.sources.file import FileSource
 from fac_stream.sources.microphone import MicrophoneSource
 from fac_stream.sources.stdin import StdinSource
 from fac_stream.sources.url import UrlSource, public
+from fac_stream.storage.database import Database, state_file
 
 log = structlog.get_logger(__name__)
 
@@ -83,10 +85,8 @@ class Daemon:
             for source in settings.sources
         ]
         self.started_at = time.monotonic()
-        self._rule = SyntheticVoice()
-        self._outboxes: list[Outbox] = []
+        self._desk: Desk | None = None
         self.bus.listen(self.metrics.on_event)
-        self.bus.listen(self._raise_alerts)
         self.metrics.describe(scorer.model, scorer.device)
         self.metrics.gauge("fac_calls_active", "Calls going on.", lambda: len(self.calls))
         self.metrics.gauge("fac_subscribers", "Readers of /ws/events.", lambda: self.bus.subscribers)
@@ -96,7 +96,7 @@ class Daemon:
         problems = [f"{source.name}: {source.problem}" for source in self.sources if source.problem]
         problems += self.intake.problems
         problems += [f"{name}: {it.problem}" for name, it in self.listeners.items() if it.problem]
-        problems += [outbox.problem for outbox in self._outboxes if outbox.problem]
+        problems += self._desk.problems if self._desk else []
         return {
             "status": "degraded" if problems else "ok",
             "problems": problems,
@@ -109,19 +109,12 @@ class Daemon:
             "listeners": {name: it.address for name, it in self.listeners.items() if it.address},
         }
 
-    def _raise_alerts(self, event: AnyEvent) -> None:
-        for alert in self._rule.on(event):
-            say = log.warning if isinstance(alert, AlertRaised) else log.info
-            say(alert.type, call_id=alert.call_id, leg=alert.leg, alert_id=alert.alert_id)
-            self.bus.publish(alert)
-
     async def serve(self, stop: asyncio.Event, announce: Announce) -> None:
         """Run until ``stop`` is set or a vital task dies; ``announce`` gets the address once it answers."""
         async with aiohttp.ClientSession() as session:
-            outboxes = self._outboxes = [self._outbox(hook, session) for hook in self.config.alerts.webhooks]
+            desk = self._desk = self._open_desk(session)
             async with asyncio.TaskGroup() as vital:
-                tasks = [vital.create_task(self.batcher.run()), vital.create_task(self.intake.run())]
-                tasks += [vital.create_task(outbox.run()) for outbox in outboxes]
+                tasks = [vital.create_task(part.run()) for part in (self.batcher, self.intake, desk)]
                 async with listen(build(self._services()), self.config.server) as address:
                     local = [vital.create_task(listener.run()) for listener in self.listeners.values()]
                     local += [vital.create_task(source.run()) for source in self.sources]
@@ -130,13 +123,24 @@ class Daemon:
                     log.info("stopping")
                     self.calls.close()
                     await _cancel(local)
-                await _drain(outboxes)
+                    await self.intake.stop()
+                    await _within(STOP_DEADLINE_S, desk.settle())  # while there are subscribers
+                await _within(OUTBOX_DEADLINE_S, desk.drain())
                 await _cancel(tasks)
+            desk.close()
+        if desk.pending:
+            log.error("alerts were not delivered before the end", count=desk.pending)
 
-    def _outbox(self, hook: config.Webhook, session: aiohttp.ClientSession) -> Outbox:
-        outbox = Outbox(hook, partial(post, session, hook), self.metrics.on_delivery)
-        self.bus.listen(outbox.on_event)
-        return outbox
+    def _open_desk(self, session: aiohttp.ClientSession) -> Desk:
+        outboxes = [
+            Outbox(hook, partial(post, session, hook), self.metrics.on_delivery)
+            for hook in self.config.alerts.webhooks
+        ]
+        desk = Desk(self.bus, Database(_database(self.config.alerts), MIGRATIONS), outboxes)
+        self.metrics.gauge(
+            "fac_alerts_unsaved", "Writes about alerts that the disk refuses.", lambda: desk.ledger.unsaved
+        )
+        return desk
 
     def _services(self) -> Services:
         rtp = self.listeners.get("rtp")
@@ -255,16 +259,14 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks, timeout=STOP_DEADLINE_S) if tasks else None
 
 
-async def _drain(outboxes: list[Outbox]) -> None:
-    try:
-        async with asyncio.timeout(OUTBOX_DEADLINE_S):
-            for outbox in outboxes:
-                await outbox.drain()
-    except TimeoutError:
-        pass
-    undelivered = sum(outbox.pending for outbox in outboxes)
-    if undelivered:
-        log.error("alerts were not delivered before the end", count=undelivered)
+async def _within(seconds: float, work: Awaitable[None]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await work
+
+
+def _database(alerts: config.Alerts) -> Path | None:
+    return state_file("alerts.db") if alerts.database == "auto" else alerts.database
 
 
 def _first(error: BaseException) -> BaseException:

@@ -238,9 +238,25 @@ def _webhook_key(secret: SecretStr) -> bytes:
 
 
 class Alerts(Section):
-    """Who is told when a decision turns synthetic."""
+    """Who is told when a decision turns synthetic, and where that is written down until they know."""
 
+    database: Path | Literal["auto"] | None = "auto"
     webhooks: list[Webhook] = []
+
+    @field_validator("database")
+    @classmethod
+    def _home_is_found(cls, database: Path | str | None) -> Path | str | None:
+        try:
+            return database.expanduser() if isinstance(database, Path) else database
+        except RuntimeError:
+            raise ValueError("~ leads nowhere: this user has no home") from None
+
+    @field_validator("webhooks")
+    @classmethod
+    def _webhooks_differ(cls, webhooks: list[Webhook]) -> list[Webhook]:
+        if len({hook.url for hook in webhooks}) < len(webhooks):
+            raise ValueError("the same url stands here twice: each receiver is told once")
+        return webhooks
 
 
 class History(Section):

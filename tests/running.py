@@ -48,6 +48,7 @@ def running(folder: Path, **settings):
     """Start ``fac run`` with these sections of the configuration on a free port."""
     path = folder / "config.yaml"
     settings = {"server": {"port": 0}, **settings}
+    settings["alerts"] = {"database": str(folder / "alerts.db"), **settings.get("alerts", {})}
     path.write_text(yaml.safe_dump(settings))
     log = folder / "daemon.log"
     with log.open("wb") as errors:

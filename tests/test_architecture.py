@@ -31,7 +31,8 @@ ALLOWED = {
     "metrics": {"scoring"},
     "calls": {"audio", "bus", "protocols", "scoring", "sources"},
     "listeners": {"audio", "calls", "protocols"},
-    "alerts": set(),
+    "storage": set(),
+    "alerts": {"bus", "storage"},
     "server": {"audio", "bus", "calls", "listeners", "metrics", "model", "protocols", "scoring"},
     "training": {"audio", "model"},
     "app": {
@@ -46,6 +47,7 @@ ALLOWED = {
         "scoring",
         "server",
         "sources",
+        "storage",
     },
     "cli": {
         "app",

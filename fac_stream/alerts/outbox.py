@@ -2,8 +2,8 @@
 
 Each message is tried until it is delivered, refused for good or out of attempts; the pause doubles from
 ``first_retry_s``, with jitter. Messages that wait for their next attempt do not hold up others. When the
-outbox is full the oldest message is given up, counted and logged. What came of each attempt goes to the ledger,
-from which the outbox gets back, after a restart, what it had not delivered.
+outbox is full the oldest message is given up, counted and logged. What came of each attempt goes to the
+ledger, from which the outbox gets back, after a restart, what it had not delivered.
 """
 
 import asyncio

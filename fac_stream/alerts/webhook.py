@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -67,11 +66,6 @@ class Message:
         body = json.dumps({"type": event.type, "timestamp": timestamp, "data": data}).encode()
         message_id = f"{event.alert_id}.{event.type.removeprefix('alert.')}"
         return cls(message_id, event.alert_id, event.type, body)
-
-    @staticmethod
-    def data_of(body: bytes) -> dict[str, Any]:
-        """The event's fields in a body."""
-        return cast("dict[str, Any]", json.loads(body)["data"])
 
 
 class Outcome(Enum):

@@ -89,9 +89,15 @@ class Calls:
         )
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, AlertRaised | AlertResolved) and event.call_id in self._active:
-            call = self._active[event.call_id]
+        if not isinstance(event, AlertRaised | AlertResolved):
+            return
+        # Alerts are published once they are on disk: their call may have ended by then.
+        for call in (*self._active.values(), *self._ended):
+            if call.call_id != event.call_id:
+                continue
             if isinstance(event, AlertRaised):
                 call.alerts[event.alert_id] = event
-            elif event.alert_id in call.alerts:
+                return
+            if event.alert_id in call.alerts:
                 call.resolved_alerts.append(call.alerts.pop(event.alert_id))
+                return

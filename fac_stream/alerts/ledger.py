@@ -1,0 +1,331 @@
+"""Alerts and their deliveries on disk: what a crash must not lose.
+
+The outboxes deliver from memory; the ledger writes down what they are about to do and what came of it, in
+order, in one transaction for each alert and all its deliveries. While the disk refuses, writes wait here and
+are tried again, and alerts go out all the same: ``problem`` says that a crash would lose them.
+
+No secret and no address is written: a receiver is known by a hash of its URL, and by its host for people.
+"""
+
+import asyncio
+import json
+import sqlite3
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import structlog
+
+from fac_stream.alerts.webhook import Message, Receiver
+from fac_stream.errors import StorageError
+from fac_stream.events import AlertResolved
+from fac_stream.storage.database import Database
+
+log = structlog.get_logger(__name__)
+
+MAX_BACKLOG = 10_000
+"""Writes that may wait for a disk that refuses; then the oldest is lost to the disk, not to the receivers."""
+KEEP_DELIVERED = 10_000
+"""Alert events kept where all is delivered; the oldest go first."""
+KEEP_DEAD = 20_000
+"""Alert events kept where a delivery was given up."""
+PRUNE_EVERY = 100
+LOOK_EVERY_S = 2.0
+"""How often the file is looked at for what ``fac alerts`` changed, and a refused write is tried again."""
+PATIENCE_S = 5.0
+"""How long an alert waits for the disk before it goes out without."""
+SHORT_PATIENCE_S = 0.5
+"""The same while the disk is in trouble."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE message (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL UNIQUE,
+        alert_id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        written_at REAL NOT NULL,
+        life TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX message_alert ON message (alert_id, type);
+    CREATE TABLE delivery (
+        message INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+        hook TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+        attempts INTEGER NOT NULL DEFAULT 0,
+        due REAL NOT NULL DEFAULT 0,
+        detail TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (message, hook)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX delivery_open ON delivery (hook, message) WHERE state = 'pending';
+    CREATE TABLE hook (
+        hook TEXT PRIMARY KEY,
+        host TEXT NOT NULL,
+        gone TEXT
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+"""``life``: which run of a daemon raised it. ``due``, ``written_at``: Unix seconds. ``gone``: the fingerprint
+of the configuration that was answered 410; with another one, or null, the receiver is tried."""
+
+State = Literal["pending", "delivered", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one delivery stands."""
+
+    message_id: str
+    state: State
+    attempts: int
+    due: float
+    """Unix seconds of the next attempt."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A delivery that is still to be made, as the disk has it."""
+
+    message: Message
+    attempts: int
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the disk had for one receiver."""
+
+    gone: bool
+    pending: list[Pending]
+
+
+@dataclass(slots=True)
+class _Write:
+    run: Callable[[sqlite3.Connection], None]
+    about: tuple[str, str] | None = None
+    """Receiver and message whose standing it changes; no message: the receiver's own."""
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Ledger:
+    """The alerts' side of a database; belongs to the event loop.
+
+    Args:
+        database: the file.
+        receivers: those of the configuration.
+        on_found: called with a receiver's id and what the disk has for it, at the start and whenever
+            another program changed it. It may name deliveries that are known already.
+    """
+
+    def __init__(
+        self, database: Database, receivers: Sequence[Receiver], on_found: Callable[[str, Found], None]
+    ) -> None:
+        self.problem: str | None = None
+        """Why alerts would not survive a crash, in words."""
+        self._database = database
+        self._receivers = receivers
+        self._on_found = on_found
+        self._backlog: deque[_Write] = deque()
+        self._changed = asyncio.Event()
+        self._life = uuid.uuid4().hex
+        self._seen: tuple[int, int] | None = None
+
+    @property
+    def unsaved(self) -> int:
+        """Writes that wait for the disk."""
+        return len(self._backlog)
+
+    async def record(self, messages: Sequence[Message]) -> bool:
+        """Write messages and a pending delivery of each to every receiver; whether the disk has them.
+
+        Waits for ``PATIENCE_S`` at most; what the disk did not take then is tried again later.
+        """
+        write = _Write(partial(_insert, messages, [it.id for it in self._receivers], self._life))
+        self._append(write)
+        try:
+            async with asyncio.timeout(SHORT_PATIENCE_S if self.problem else PATIENCE_S):
+                await write.told.wait()
+        except TimeoutError:
+            self._trouble("the disk does not answer")
+        return write not in self._backlog
+
+    def note(self, receiver: Receiver, standing: Standing) -> None:
+        """Write down what came of a delivery; never waits."""
+        self._append(_Write(partial(_stand, receiver.id, standing), (receiver.id, standing.message_id)))
+
+    def note_gone(self, receiver: Receiver) -> None:
+        """Write down that a receiver answered 410; never waits."""
+        self._append(_Write(partial(_gone, receiver), (receiver.id, "")))
+
+    async def run(self) -> None:
+        """Write for ever what comes in, and look at what others wrote."""
+        while True:
+            await self._work()
+            if self.problem is None and self._changed.is_set():
+                continue
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def drain(self) -> None:
+        """Write what waits; returns where the disk refuses."""
+        while self._backlog:
+            await self._work()
+            if self.problem:
+                return
+
+    async def _work(self) -> None:
+        self._changed.clear()
+        batch = list(self._backlog)
+        try:
+            found = await self._database.run(partial(self._transact, batch))
+        except StorageError as error:
+            self._trouble(str(error))
+        except sqlite3.Error:
+            log.exception("a write of alerts is wrong and was left out")
+            self._forget(batch)
+        else:
+            if self.problem:
+                log.info("alerts are saved again")
+            self.problem = None
+            self._forget(batch)
+            self._tell(found)
+        for write in batch:
+            write.told.set()
+
+    def _transact(self, batch: list[_Write], connection: sqlite3.Connection) -> dict[str, Found]:
+        for write in batch:
+            write.run(connection)
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        seen = (self._database.opened, version)
+        if seen == self._seen:
+            return {}
+        ids = [receiver.id for receiver in self._receivers]
+        if self._seen is None or self._seen[0] != seen[0]:
+            for receiver in self._receivers:
+                connection.execute(
+                    "INSERT INTO hook (hook, host) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    (receiver.id, receiver.host),
+                )
+            _insert(_orphans(connection, self._life), ids, self._life, connection)
+        found = {receiver.id: _found(connection, receiver) for receiver in self._receivers}
+        self._seen = seen
+        return found
+
+    def _tell(self, found: dict[str, Found]) -> None:
+        later = {write.about for write in self._backlog}  # settled since: the disk does not know yet
+        for receiver, it in found.items():
+            pending = [each for each in it.pending if (receiver, each.message.message_id) not in later]
+            self._on_found(receiver, Found(it.gone or (receiver, "") in later, pending))
+
+    def _append(self, write: _Write) -> None:
+        if len(self._backlog) >= MAX_BACKLOG:
+            self._backlog.popleft().told.set()
+            log.error("too much waits for the disk: the oldest record of an alert was left out")
+        self._backlog.append(write)
+        self._changed.set()
+
+    def _forget(self, batch: list[_Write]) -> None:
+        done = {id(write) for write in batch}
+        while self._backlog and id(self._backlog[0]) in done:
+            self._backlog.popleft()
+
+    def _trouble(self, why: str) -> None:
+        if self.problem is None:
+            log.error("alerts are not saved: a crash would lose those not yet delivered", why=why)
+        self.problem = f"alerts are kept in memory only: {why}"
+
+
+def _insert(
+    messages: Iterable[Message], hooks: Sequence[str], life: str, connection: sqlite3.Connection
+) -> None:
+    for message in messages:
+        added = connection.execute(
+            "INSERT INTO message (message_id, alert_id, type, written_at, life, body)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (message.message_id, message.alert_id, message.type, time.time(), life, message.body),
+        )
+        if not added.rowcount:
+            continue
+        row = added.lastrowid or 0
+        connection.executemany(
+            "INSERT INTO delivery (message, hook, state) VALUES (?, ?, 'pending')",
+            [(row, hook) for hook in hooks],
+        )
+        if row % PRUNE_EVERY == 0:
+            _prune(connection, row)
+
+
+def _prune(connection: sqlite3.Connection, newest: int) -> None:
+    for keep, states in ((KEEP_DELIVERED, ("pending", "dead")), (KEEP_DEAD, ("pending", "pending"))):
+        connection.execute(
+            "DELETE FROM message WHERE id <= ? AND NOT EXISTS"
+            " (SELECT 1 FROM delivery WHERE message = message.id AND state IN (?, ?))",
+            (newest - keep, *states),
+        )
+
+
+def _stand(hook: str, standing: Standing, connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "UPDATE delivery SET state = ?, attempts = ?, due = ?, detail = ?"
+        " WHERE hook = ? AND message = (SELECT id FROM message WHERE message_id = ?)",
+        (
+            standing.state,
+            standing.attempts,
+            standing.due,
+            standing.detail[:200],
+            hook,
+            standing.message_id,
+        ),
+    )
+
+
+def _gone(receiver: Receiver, connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO hook (hook, host, gone) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET gone = excluded.gone",
+        (receiver.id, receiver.host, receiver.fingerprint),
+    )
+
+
+def _found(connection: sqlite3.Connection, receiver: Receiver) -> Found:
+    row = connection.execute("SELECT gone FROM hook WHERE hook = ?", (receiver.id,)).fetchone()
+    rows = connection.execute(
+        "SELECT message_id, alert_id, type, body, attempts, due"
+        " FROM delivery JOIN message ON message.id = delivery.message"
+        " WHERE hook = ? AND state = 'pending' ORDER BY message.id",
+        (receiver.id,),
+    )
+    return Found(
+        gone=row is not None and row[0] == receiver.fingerprint,
+        pending=[Pending(Message(*it[:4]), attempts=it[4], due=it[5]) for it in rows],
+    )
+
+
+def _orphans(connection: sqlite3.Connection, life: str) -> list[Message]:
+    """Resolutions of what an earlier daemon raised and did not live to resolve: its calls ended with it."""
+    rows = connection.execute(
+        "SELECT body FROM message AS raised WHERE type = 'alert.raised' AND life <> ? AND NOT EXISTS"
+        " (SELECT 1 FROM message WHERE alert_id = raised.alert_id AND type = 'alert.resolved')"
+        " ORDER BY id",
+        (life,),
+    ).fetchall()
+    resolved = [_resolution(body) for (body,) in rows]
+    return [Message.of(event) for event in resolved if event]
+
+
+def _resolution(body: bytes) -> AlertResolved | None:
+    try:
+        raised = json.loads(body)["data"]
+        kept = {name: raised[name] for name in ("call_id", "leg", "alert_id", "rule", "at_s")}
+        return AlertResolved.model_validate({**kept, "reason": "call_ended"})
+    except (ValueError, KeyError, TypeError):
+        log.exception("an alert on disk cannot be read: it stays unresolved")
+        return None
