@@ -178,7 +178,8 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.announced, self.opened = loop.create_future(), loop.create_future()
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
-        if not self._listener.accept(self, transport.get_extra_info("peername")[0]):
+        address = str((transport.get_extra_info("peername") or [""])[0])  # empty: gone already
+        if not self._listener.accept(self, address):
             self.hang_up()
 
     def data_received(self, data: bytes) -> None:

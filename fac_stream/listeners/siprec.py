@@ -41,7 +41,9 @@ IDLE_S = 600.0
 """A connection without a call may say nothing for so long."""
 STRANGER_S = 5.0
 QUIET_S = 10.0
-"""From one line in the log about strangers to the next: whoever finds an open SIP port tries it."""
+"""From one line in the log about strangers, and one answer by UDP, to the next.
+
+Whoever finds an open SIP port tries it."""
 MAX_UNSENT_BYTES = 256 * 1024
 """Of answers that a connection does not take."""
 BIND_TRIES = 10
@@ -122,10 +124,15 @@ class SiprecListener:
         """Take a message; False where its sender may not connect."""
         now = time.monotonic()
         if not self._settings.allows(peer.host):
-            log.warning(
-                "peer refused", listener="siprec", address=peer.host, detail="see listeners.siprec.allow"
-            )
-            self._send(self._server.forbid(message, peer, now))
+            quiet = now - self._refused_at < QUIET_S
+            if not quiet:
+                self._refused_at = now
+                log.warning(
+                    "peer refused", listener="siprec", address=peer.host, detail="see listeners.siprec.allow"
+                )
+            # A datagram's sender may be forged: whom it names must not be flooded with answers.
+            if peer.transport == "tcp" or not quiet:
+                self._send(self._server.forbid(message, peer, now))
             return False
         self._carry_out(self._server.receive(message, peer, now))
         return True

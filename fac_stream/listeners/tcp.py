@@ -97,13 +97,13 @@ class TcpListener:
                 await self._follow(session, reader, data)
         except (RefusedError, ConflictError) as error:
             log.warning("call refused", listener="tcp", address=address, detail=str(error))
-        except (ConnectionError, TimeoutError):
+        except OSError:
             pass  # gone, or silent, before it was a call
         except Exception:
             log.exception("connection failed", listener="tcp", address=address)
         finally:
             writer.close()
-            with suppress(ConnectionError, TimeoutError):
+            with suppress(OSError):
                 async with asyncio.timeout(CLOSE_S):
                     await writer.wait_closed()
 
@@ -134,7 +134,7 @@ class TcpListener:
                 await session.push(media)
         except ProtocolError as error:
             session.fail(error)
-        except ConnectionError:
+        except OSError:  # a network that went away says so by others than ConnectionError
             session.lose("the connection was lost")
         else:
             session.end()

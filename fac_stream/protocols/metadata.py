@@ -16,14 +16,17 @@ LEG = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 def fitting(fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """The fields, in order, that fit into ``MAX_METADATA_BYTES`` of JSON and ``MAX_METADATA_DEPTH`` levels.
 
-    A system that says more than that of a call still gets its call through.
+    A system that says more than that of a call, or what is no UTF-8, still gets its call through.
     """
     kept: dict[str, JsonValue] = {}
     room = MAX_METADATA_BYTES - 2
     for name, value in fields.items():
         if not _is_shallow(value, MAX_METADATA_DEPTH - 1):
             continue
-        size = len(json.dumps({name: value}, ensure_ascii=False).encode())  # two bytes more than it adds
+        try:
+            size = len(json.dumps({name: value}, ensure_ascii=False).encode())  # two bytes more than it adds
+        except UnicodeEncodeError:
+            continue  # bytes of a header or URL that are no text: no event could be written with them
         if size <= room:
             kept[name] = value
             room -= size

@@ -16,7 +16,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     """Log what was asked for and answered; the dashboard's files and good health only for debugging."""
     started = time.monotonic()
     response = await handler(request)
-    path = _path(request)
+    path = shown(request)
     told = response.status >= 400 or (path.startswith(LOGGED) and path != "/api/health")
     (log.info if told else log.debug)(
         "request",
@@ -29,8 +29,8 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     return response
 
 
-def _path(request: web.Request) -> str:
-    route = request.match_info.route.resource
-    if "token" in request.match_info and route is not None:
-        return route.canonical
-    return request.rel_url.raw_path[:200]
+def shown(request: web.Request) -> str:
+    """The path as a log may show it: of ``/ws/twilio/TOKEN``, also where that is no route, not the token."""
+    path = request.rel_url.raw_path[:200]
+    first, *parts = path.split("/")[1:]
+    return f"/ws/{parts[0]}/{{token}}" if first == "ws" and len(parts) > 1 else path

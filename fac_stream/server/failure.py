@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from fac_stream.errors import RefusedError, ScorerError
+from fac_stream.server.access_log import shown
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +58,7 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except ConnectionError:
         raise  # the client is gone: nobody to answer
     except Exception:
-        log.exception("request failed", method=request.method, path=request.rel_url.raw_path[:200])
+        log.exception("request failed", method=request.method, path=shown(request))
         return ApiError(500, "internal_error", "internal error; the daemon's log has the details").response()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from fac_stream.server.access_log import shown
 from fac_stream.server.auth import SUBPROTOCOL, subprotocols
 from fac_stream.server.failure import ApiError
 
@@ -91,7 +92,7 @@ async def serve(request: web.Request, socket: web.WebSocketResponse, run: Awaita
     try:
         end = await run
     except Exception:
-        log.exception("connection failed", path=request.path)
+        log.exception("connection failed", path=shown(request))
         end = Close(1011, "internal error; the daemon's log has the details")
     await _close(request, socket, end)
 

@@ -110,6 +110,10 @@ class Telephony:
         # Who has not begun a call yet holds no place among the calls, but is not free either.
         if len(self._handlers) >= 2 * limits.max_calls:
             raise ApiError(503, "full", "too many connections are open", retry_after_s=10)
+        # Those who have proven nothing must not keep those out who have.
+        unproven = sum(connection.unproven for connection in self._connections.values())
+        if not proven and unproven >= limits.max_calls:
+            raise ApiError(503, "full", "too many connections without a call are open", retry_after_s=10)
         with registered(self._handlers) as handler:
             socket = await upgrade(
                 request,
@@ -176,6 +180,11 @@ class Connection:
     def has_call(self) -> bool:
         """Whether a call has begun."""
         return self._session is not None
+
+    @property
+    def unproven(self) -> bool:
+        """Whether the token is still to come, with the call."""
+        return self._token is not None and self._session is None
 
     async def run(self) -> Close:
         """Serve until either side ends."""

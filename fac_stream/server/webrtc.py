@@ -12,7 +12,6 @@ Loaded when the first sender comes: aiortc is an extra.
 """
 
 import asyncio
-import re
 import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -37,8 +36,9 @@ MEDIA_S = 30.0
 """From the answer to the first sound: ICE, DTLS and somebody who presses a button."""
 CLOSE_S = 5.0
 MAX_CANDIDATES = 64
+MAX_MEDIA = 16
+"""Media lines of an offer: aiortc gives each that is not bundled sockets of its own."""
 _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - what is compared with, not what is bound
-_UNKNOWN = re.compile(r"^a=(candidate:.*\s\S+\.local\s.*|end-of-candidates)\r?\n", re.MULTILINE)
 
 
 class Peer:
@@ -74,7 +74,7 @@ class Peer:
         try:
             async with asyncio.timeout(ANSWER_S):
                 # A fragment that says there are no more candidates would rule out those that checks discover.
-                description = RTCSessionDescription(_UNKNOWN.sub("", offer), "offer")
+                description = RTCSessionDescription(_reachable(offer), "offer")
                 await self._connection.setRemoteDescription(description)
                 for transceiver in self._connection.getTransceivers():
                     if transceiver.kind != "audio":
@@ -156,6 +156,8 @@ class Peer:
         except Exception:  # noqa: BLE001 - the parser raises whatever a bad line makes it stumble over
             raise ProtocolError("the offer is no session description") from None
         kinds = [media.kind for media in description.media]
+        if len(kinds) > MAX_MEDIA:
+            raise ProtocolError(f"the offer has {len(kinds)} media lines; {MAX_MEDIA} is the most")
         sounds = [media for media in description.media if media.kind == "audio"]
         if len(sounds) != 1:
             raise ProtocolError(f"the offer needs one audio track, and has {len(sounds)}")
@@ -186,6 +188,17 @@ def bind(transport: Any, host: str) -> None:
         return await gather(connection, component=component, addresses=[host], timeout=timeout)
 
     connection.get_component_candidates = gather_there
+
+
+def _reachable(offer: str) -> str:
+    """The offer without candidates that are names, and without the line that rules out later ones."""
+    return "".join(line for line in offer.splitlines(keepends=True) if not _is_passed_over(line))
+
+
+def _is_passed_over(line: str) -> bool:
+    if line.startswith("a=candidate:"):
+        return any(word.endswith(".local") for word in line.split())
+    return line.startswith("a=end-of-candidates")
 
 
 def _media(frame: Any, timestamps: Timestamps) -> list[Media]:

@@ -28,6 +28,7 @@ from fac_stream.calls.intake import Session
 from fac_stream.errors import ConflictError, ProtocolError, RefusedError
 from fac_stream.protocols import trickle
 from fac_stream.protocols.dialogue import Start
+from fac_stream.protocols.metadata import fitting
 from fac_stream.protocols.pcm import CallId
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
@@ -135,7 +136,7 @@ class Whip:
         agent = request.headers.get("User-Agent", "")[:200]
         metadata = {"user_agent": agent} if agent else {}
         try:
-            session = self._services.intake.open("whip", Start(peer.format, call_id, dict(metadata)))
+            session = self._services.intake.open("whip", Start(peer.format, call_id, fitting(metadata)))
         except ConflictError as error:
             raise ApiError(409, "call_id_in_use", str(error)) from None
         except RefusedError as error:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fac_stream.config_systems import AudioSocket
 from fac_stream.errors import FacError
-from fac_stream.listeners.audiosocket import AudioSocketListener
+from fac_stream.listeners.audiosocket import AudioSocketListener, Connection
 from tests.peers.audiosocket import packet, place_call
 from tests.server.serving import serving, voice
 
@@ -348,3 +348,31 @@ def test_settings_are_checked(settings):
     """What cannot be meant is refused when the configuration is read."""
     with pytest.raises(ValidationError):
         AudioSocket.model_validate(settings)
+
+
+class GoneTransport(asyncio.Transport):
+    """Of a connection that is gone by the time it is served."""
+
+    closed = False
+
+    def get_extra_info(self, name, default=None):
+        """Nobody knows."""
+
+    def is_closing(self):
+        """Whether it was closed."""
+        return self.closed
+
+    def write(self, data):
+        """Nobody reads it."""
+
+    def close(self):
+        """Close it."""
+        self.closed = True
+
+
+async def test_who_is_gone_at_once_is_hung_up(tmp_path):
+    """Such a connection has no peer any more."""
+    async with listening(tmp_path) as (_, listener):
+        transport = GoneTransport()
+        Connection(listener).connection_made(transport)
+    assert transport.closed

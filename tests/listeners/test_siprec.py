@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from structlog.testing import capture_logs
 
 from fac_stream.config import Config
 from fac_stream.config_systems import Rtp, Siprec
@@ -331,3 +332,15 @@ def test_the_page_says_what_the_examples_say():
     pasted = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
     assert pasted == yaml.safe_load((root / "deploy/examples/siprec/config.yaml").read_text(encoding="utf-8"))
     assert Config.model_validate(pasted).listeners.siprec.port == 5080
+
+
+async def test_forged_strangers_make_no_flood(tmp_path):
+    """The first datagram is answered, for who sets things up; of those after it nobody hears."""
+    async with listening(tmp_path, allow=["192.0.2.0/24"]) as (_, listener), client(listener) as src:
+        with capture_logs() as lines:
+            assert (await src.ask("OPTIONS")).status == 403
+            for _ in range(20):
+                src.send(src.request("OPTIONS"))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(src.answer(), 0.5)
+    assert len(lines) == 1

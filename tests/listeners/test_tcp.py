@@ -1,4 +1,5 @@
 import asyncio
+import errno
 from contextlib import asynccontextmanager, suppress
 
 import numpy as np
@@ -183,3 +184,30 @@ async def test_a_taken_port_is_told():
         port = int(house.listener.address.rpartition(":")[2])
         with pytest.RaisesGroup(pytest.RaisesExc(FacError, match="listeners.tcp.port")):
             await TcpListener(PcmTcp(port=port), None).run()
+
+
+class GoneWriter:
+    """Of a connection whose network is gone."""
+
+    def get_extra_info(self, name):
+        """Nobody knows."""
+
+    def close(self):
+        """Nothing is left to close."""
+
+    async def wait_closed(self):
+        """Tell why."""
+        raise OSError(errno.EHOSTUNREACH, "no route to host")
+
+
+async def test_a_network_that_goes_away_ends_its_call_only():
+    """Such errors are no ConnectionError; in the listener's group one would end the daemon."""
+    reader = asyncio.StreamReader()
+    reader.feed_data(pcm(0.9, 0.5))
+    async with listening(ingest={"idle_timeout_s": 30}) as house:
+        serving = asyncio.ensure_future(house.listener._serve(reader, GoneWriter(), "192.0.2.1"))
+        await house.until("call.started")
+        reader.set_exception(OSError(errno.EHOSTUNREACH, "no route to host"))
+        [ended] = await house.until("call.ended")
+        await serving
+    assert ended.reason is EndReason.SOURCE_LOST

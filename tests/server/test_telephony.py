@@ -5,6 +5,7 @@ import base64
 from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fac_stream.audio.frames import AudioFormat, Encoding
@@ -199,3 +200,48 @@ async def test_a_plain_request_is_no_connection(tmp_path):
     with pytest.raises((InvalidStatus, OSError)):
         async with served.connect("/ws/plain"):
             pass
+
+
+async def test_who_proved_nothing_keeps_nobody_out_who_did(tmp_path):
+    """Connections whose token is still to come have places of their own."""
+    proof = {"Authorization": f"Bearer {TOKEN}"}
+    async with (
+        serving(tmp_path, server={"token": TOKEN}, ingest={"max_calls": 1}) as served,
+        served.connect("/ws/plain"),
+    ):
+        with pytest.raises(InvalidStatus):
+            await served.connect("/ws/plain")
+        async with served.connect("/ws/plain", additional_headers=proof) as socket:
+            await socket.send("start c")
+            assert await socket.recv() == "admitted c"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "shown"),
+    [
+        ("GET", f"/ws/plain/{TOKEN}", "/ws/plain/{token}"),
+        ("POST", f"/ws/plain/{TOKEN}", "/ws/plain/{token}"),
+        ("GET", f"/ws/plian/{TOKEN}/", "/ws/plian/{token}"),
+        ("GET", "/ws/plain", "/ws/plain"),
+    ],
+)
+async def test_no_log_shows_a_token(tmp_path, method, path, shown):
+    """Neither of requests that go wrong, nor of those that name no route."""
+    with capture_logs() as lines:
+        async with serving(tmp_path, server={"token": TOKEN}) as served:
+            await served.http.request(method, path)
+    assert [line["path"] for line in lines if line["event"] == "request"] == [shown]
+    assert TOKEN not in str(lines)
+
+
+async def test_no_log_of_a_failure_shows_a_token(tmp_path, monkeypatch):
+    """A parser that stumbles is logged with its connection's address."""
+    monkeypatch.setattr(Plain, "receive_text", lambda *_: 1 / 0)
+    with capture_logs() as lines:
+        async with (
+            serving(tmp_path, server={"token": TOKEN}) as served,
+            served.connect(f"/ws/plain/{TOKEN}") as socket,
+        ):
+            await socket.send("start c")
+            await said(socket)
+    assert [line["path"] for line in lines if line["event"] == "connection failed"] == ["/ws/plain/{token}"]

@@ -1,12 +1,15 @@
 import asyncio
 import sys
+import time
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from fac_stream.events import EndReason
+from fac_stream.server.webrtc import MAX_MEDIA
 from fac_stream.server.whip import FRAGMENT, MAX_BODY_BYTES, OFFER
 from tests.fakes import scored_at
 from tests.peers.whip import RATE, Voice, offer, place_call
@@ -239,3 +242,36 @@ async def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
 
     assert response.status == 501
     assert "fac-stream[whip]" in await response.text()
+
+
+async def test_a_long_line_of_candidates_holds_up_nobody(tmp_path):
+    """Names in an offer are looked for in a time that grows with its length, not with its square."""
+    line = "a=candidate:1 1 udp 1 x.local 1 typ host " + "x.local " * 7000
+    async with serving(tmp_path) as served:
+        began = time.monotonic()
+        response = await post(served, await offered() + line)
+    assert response.status == 201
+    assert time.monotonic() - began < 20
+
+
+async def test_an_offer_of_many_streams_is_refused(tmp_path):
+    """Each would get sockets of its own."""
+    async with serving(tmp_path) as served:
+        video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\na=rtpmap:96 VP8/90000\r\n"
+        response = await post(served, await offered() + video * MAX_MEDIA)
+        assert response.status == 422
+        assert "media lines" in await response.text()
+
+
+async def test_a_user_agent_that_is_no_text_is_left_out(tmp_path):
+    """It could not be told to anybody, and with it no event or list of calls."""
+    async with serving(tmp_path) as served:
+        body = (await offered()).encode()
+        url = urlsplit(served.url)
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        head = f"POST /whip HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: {OFFER}\r\nUser-Agent: a"
+        writer.write(head.encode() + b"\xff\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert b" 201 " in await reader.readline()
+        writer.close()
+        assert (await served.first("call.started")).metadata == {}
+        assert (await served.http.get("/api/calls")).status == 200
