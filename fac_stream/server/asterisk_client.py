@@ -16,9 +16,11 @@ from typing import Any
 
 import structlog
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSServerHandshakeError, web
+from yarl import URL
 
 from fac_stream.errors import SourceError
 from fac_stream.protocols.asterisk import SUBPROTOCOL, AsteriskStream
+from fac_stream.server.bodies import small
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
 from fac_stream.server.sockets import GONE, finished, registered
@@ -31,6 +33,7 @@ CONNECT_TIMEOUT_S = 5.0
 FIRST_PAUSE_S = 0.1
 CLOSE_TIMEOUT_S = 5.0
 MAX_PARAMETERS = 32
+MAX_BODY_BYTES = 64 * 1024
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -55,7 +58,9 @@ class AsteriskCalls:
             raise ApiError(404, "not_found", "set platforms.asterisk.media_url to where Asterisk waits")
         if len(self._handlers) >= 2 * self._services.config.ingest.max_calls:
             raise ApiError(503, "full", "too many connections are open", retry_after_s=10)
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        async with small(request, MAX_BODY_BYTES) as limited:
+            fields = await limited.post()
+        form = {name: value for name, value in fields.items() if isinstance(value, str)}
         connection_id = form.pop("connection_id", "")
         if not _ID.fullmatch(connection_id):
             raise ApiError(400, "bad_request", "send connection_id=${MEDIA_WEBSOCKET_CONNECTION_ID}")
@@ -95,15 +100,16 @@ async def _connected(url: str, max_message_bytes: int) -> AsyncIterator[ClientWe
     Raises:
         SourceError: nobody is there, or no such call waits.
     """
+    shown = URL(url).with_user(None)  # nor a password
     async with ClientSession() as http:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 socket = await _connect(http, url, max_message_bytes)
         except WSServerHandshakeError as error:
             why = {404: "no such call waits there", 409: "the call has a connection already"}
-            raise SourceError(f"{url}: {why.get(error.status, f'status {error.status}')}") from None
+            raise SourceError(f"{shown}: {why.get(error.status, f'status {error.status}')}") from None
         except TimeoutError:
-            raise SourceError(f"{url} cannot be reached within {CONNECT_TIMEOUT_S:g} s") from None
+            raise SourceError(f"{shown} cannot be reached within {CONNECT_TIMEOUT_S:g} s") from None
         try:
             yield socket
         finally:
@@ -121,7 +127,8 @@ async def _connect(http: ClientSession, url: str, max_message_bytes: int) -> Cli
         except WSServerHandshakeError:
             raise
         except ClientError as error:
-            log.warning("cannot connect", platform="asterisk", url=url, detail=str(error))
+            shown = str(URL(url).with_user(None))
+            log.warning("cannot connect", platform="asterisk", url=shown, detail=str(error))
         await asyncio.sleep(pause_s)
         pause_s *= 2
 

@@ -40,6 +40,7 @@ from fac_stream.protocols.sdp import (
     codec_of,
     parse,
 )
+from fac_stream.server.bodies import small
 from fac_stream.server.failure import ApiError
 
 MAX_LEGS = 8
@@ -94,7 +95,8 @@ class RtpCalls:
         listener = self._required()
         if (request.content_length or 0) > MAX_BODY_BYTES:
             raise ApiError(413, "too_large", f"the body has more than {MAX_BODY_BYTES} bytes")
-        wanted = _wanted(await request.read())
+        async with small(request, MAX_BODY_BYTES) as limited:
+            wanted = _wanted(await limited.read())
         try:
             offer, lines = _lines(wanted)
         except ProtocolError as error:

@@ -5,10 +5,12 @@ import socket
 from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
-from fac_stream.server import asterisk_client
+from fac_stream.server import asterisk_client, bodies
+from fac_stream.server.asterisk_client import MAX_BODY_BYTES
 from tests.peers.asterisk import CONNECTION_ID, media_start, send_call, waiting_call
 from tests.server.serving import serving, voice
 
@@ -103,3 +105,32 @@ async def test_it_needs_the_token(tmp_path):
     """Like every other request that changes something."""
     async with serving(tmp_path, server={"token": "0123456789abcdef"}) as served:
         assert (await served.http.post("/api/asterisk", data=FORM)).status == 401
+
+
+async def test_no_answer_shows_a_password(tmp_path, monkeypatch):
+    """``media_url`` may hold one."""
+    monkeypatch.setattr(asterisk_client, "CONNECT_TIMEOUT_S", 0.3)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"ws://fac:hush@127.0.0.1:{bound.getsockname()[1]}/media"
+        with capture_logs() as lines:
+            async with serving(tmp_path, platforms={"asterisk": {"media_url": url}}) as served:
+                answer = await served.http.post("/api/asterisk", data=FORM)
+    assert "hush" not in await answer.text()
+    assert "hush" not in str(lines)
+
+
+async def drop(chunk, pause_s):
+    """A body whose length nobody announced."""
+    yield chunk
+    await asyncio.sleep(pause_s)
+
+
+@pytest.mark.parametrize(("size", "pause_s", "status"), [(MAX_BODY_BYTES + 1, 0, 413), (1, 30, 408)])
+async def test_a_body_is_bounded(tmp_path, monkeypatch, size, pause_s, status):
+    """In bytes and in time."""
+    monkeypatch.setattr(bodies, "BODY_S", 0.3 if pause_s else 30)
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with serving(tmp_path, platforms={"asterisk": {"media_url": "ws://127.0.0.1:9/media"}}) as served:
+        body = drop(b"a" * size, pause_s)
+        assert (await served.http.post("/api/asterisk", data=body, headers=kind)).status == status
