@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -133,6 +134,7 @@ class Ledger:
         self._on_found = on_found
         self._backlog: deque[_Write] = deque()
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._life = uuid.uuid4().hex
         self._seen: tuple[int, int] | None = None
 
@@ -148,11 +150,9 @@ class Ledger:
         """
         write = _Write(partial(_insert, messages, [it.id for it in self._receivers], self._life))
         self._append(write)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(SHORT_PATIENCE_S if self.problem else PATIENCE_S):
                 await write.told.wait()
-        except TimeoutError:
-            self._trouble("the disk does not answer")
         return write not in self._backlog
 
     def note(self, receiver: Receiver, standing: Standing) -> None:
@@ -183,48 +183,52 @@ class Ledger:
                 return
 
     async def _work(self) -> None:
-        self._changed.clear()
-        batch = list(self._backlog)
-        try:
-            found = await self._database.run(partial(self._transact, batch))
-        except StorageError as error:
-            self._trouble(str(error))
-        except sqlite3.Error:
-            log.exception("a write of alerts is wrong and was left out")
-            self._forget(batch)
-        else:
-            if self.problem:
-                log.info("alerts are saved again")
-            self.problem = None
-            self._forget(batch)
-            self._tell(found)
-        for write in batch:
-            write.told.set()
+        async with self._turn:
+            self._changed.clear()
+            batch = list(self._backlog)
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    seen, found = await self._database.run(partial(self._transact, batch))
+            except StorageError as error:
+                self._trouble(str(error))
+            except TimeoutError:  # it may happen yet: writing the same again does no harm
+                self._trouble("the disk does not answer")
+            except sqlite3.Error:
+                log.exception("a write of alerts is wrong and was left out")
+                self._forget(batch)
+            else:
+                if self.problem:
+                    log.info("alerts are saved again")
+                self.problem, self._seen = None, seen
+                self._tell(found)
+                self._forget(batch)
+            for write in batch:
+                write.told.set()
 
-    def _transact(self, batch: list[_Write], connection: sqlite3.Connection) -> dict[str, Found]:
+    def _transact(
+        self, batch: list[_Write], connection: sqlite3.Connection
+    ) -> tuple[tuple[int, int], dict[str, Found]]:
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        seen, found = (self._database.opened, version), {}
+        if self._seen is None or self._seen[0] != seen[0]:
+            connection.executemany(
+                "INSERT INTO hook (hook, host) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [(receiver.id, receiver.host) for receiver in self._receivers],
+            )
+            ids = [receiver.id for receiver in self._receivers]
+            _insert(_orphans(connection, self._life), ids, self._life, connection)
+        if self._seen != seen:
+            # Before the batch: what it inserts is not found, but put into the outboxes by who recorded it.
+            found = {receiver.id: _found(connection, receiver) for receiver in self._receivers}
         for write in batch:
             write.run(connection)
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
-        seen = (self._database.opened, version)
-        if seen == self._seen:
-            return {}
-        ids = [receiver.id for receiver in self._receivers]
-        if self._seen is None or self._seen[0] != seen[0]:
-            for receiver in self._receivers:
-                connection.execute(
-                    "INSERT INTO hook (hook, host) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                    (receiver.id, receiver.host),
-                )
-            _insert(_orphans(connection, self._life), ids, self._life, connection)
-        found = {receiver.id: _found(connection, receiver) for receiver in self._receivers}
-        self._seen = seen
-        return found
+        return seen, found
 
     def _tell(self, found: dict[str, Found]) -> None:
-        later = {write.about for write in self._backlog}  # settled since: the disk does not know yet
+        settled = {write.about for write in self._backlog}  # since the disk was read, or by this batch
         for receiver, it in found.items():
-            pending = [each for each in it.pending if (receiver, each.message.message_id) not in later]
-            self._on_found(receiver, Found(it.gone or (receiver, "") in later, pending))
+            pending = [each for each in it.pending if (receiver, each.message.message_id) not in settled]
+            self._on_found(receiver, Found(it.gone or (receiver, "") in settled, pending))
 
     def _append(self, write: _Write) -> None:
         if len(self._backlog) >= MAX_BACKLOG:
