@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 LegName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Port = Annotated[int, Field(ge=0, le=65535)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+"""Set, it closes a door; an empty one, as of a variable that was forgotten, would leave it open."""
 RawEncoding = Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"]
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -114,7 +116,7 @@ class Listeners(System):
 class Twilio(System):
     """``/ws/twilio``: Twilio, SignalWire, Telnyx, Plivo, Exotel."""
 
-    auth_token: SecretStr | None = None
+    auth_token: Secret | None = None
     """The account's; with it every connection must carry a valid ``X-Twilio-Signature``."""
     public_url: str | None = None
     """What the platform was told to connect to, where a proxy makes it differ: the signature covers it."""
@@ -123,7 +125,7 @@ class Twilio(System):
 class Vonage(System):
     """``/ws/vonage``."""
 
-    signature_secret: SecretStr | None = None
+    signature_secret: Secret | None = None
     """The account's; with it every connection must carry a valid signed JWT."""
 
 
@@ -149,7 +151,7 @@ class FreeSwitch(System):
 class AudioHook(System):
     """``/ws/audiohook``: Genesys Cloud."""
 
-    api_key: SecretStr | None = None
+    api_key: Secret | None = None
     """What ``X-API-KEY`` must be."""
     client_secret: SecretStr | None = None
     """Base64; with it every connection must carry a valid signature."""
