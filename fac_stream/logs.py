@@ -4,6 +4,7 @@ import logging
 import sys
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.tracebacks import ExceptionDictTransformer
 
 from fac_stream.config import Logging
@@ -38,3 +39,14 @@ def configure(logging_config: Logging) -> None:
     root.setLevel(level)
     # aiohttp logs a line for each request; the server has its own access log.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    server = logging.getLogger("aiohttp.server")
+    server.filters[:] = [_without_malformed_requests]
+
+
+def _without_malformed_requests(record: logging.LogRecord) -> bool:
+    """Whether a record of aiohttp's server is worth a line.
+
+    It writes a traceback with the request's own bytes for each request that is no HTTP: so anybody could fill
+    the log, and a token in the path would stand in it.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -189,18 +189,18 @@ class Connection:
     async def run(self) -> Close:
         """Serve until either side ends."""
         try:
-            end = await self._converse()
+            return await self._converse()
         except (ProtocolError, ConflictError, RefusedError) as error:
             if self._session:
                 self._session.fail(error)
                 await self._session.ended()
             return await self._refuse(_refusal(error), str(error))
-        except (TimeoutError, ConnectionError) as error:
-            self._lose(str(error) or "the connection stalled")
+        except (TimeoutError, ConnectionError):
             return GONE
-        if not self._finished:
-            self._lose("the connection was closed before the call was complete")
-        return end
+        finally:
+            # Whatever happened, a call that is not complete waits for its peer to return.
+            if not self._finished:
+                self._lose("the connection ended before the call was complete")
 
     async def _converse(self) -> Close:
         """Read and answer until the first of: the peer is done, the socket is gone, the call is over."""

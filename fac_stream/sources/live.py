@@ -170,4 +170,4 @@ class LiveSource:
 
 def same_stream(one: AudioFormat, other: AudioFormat) -> bool:
     """Whether audio of one format can continue a call of the other."""
-    return (one.sample_rate, one.encoding) == (other.sample_rate, other.encoding)
+    return (one.sample_rate, one.encoding, one.legs) == (other.sample_rate, other.encoding, other.legs)
