@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fac_stream import __version__
-from fac_stream.commands import configuration, devices, doctor, evaluate, run, scan, training, watch
+from fac_stream.commands import alerts, configuration, devices, doctor, evaluate, run, scan, training, watch
 from fac_stream.errors import ConfigError, FacError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command(epilog="Example: fac doctor --config config.yaml")(doctor.doctor)
 app.command(epilog="Example: fac train predecessor corpus/ --out runs/first")(training.train)
 app.command(epilog="Example: fac evaluate runs/first/bundle corpus/ --split test")(evaluate.evaluate)
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(configuration.app, name="config")
 app.add_typer(training.corpus, name="corpus")
 

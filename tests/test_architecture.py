@@ -59,6 +59,7 @@ ALLOWED = {
         "scoring",
         "server",
         "sources",
+        "storage",
         "training",
     },
 }

@@ -10,7 +10,19 @@ from fac_stream.errors import ConfigError, FacError
 from fac_stream.sources import devices
 from fac_stream.sources.devices import Device, Devices
 
-COMMANDS = ["run", "scan", "watch", "devices", "doctor", "train", "evaluate", "export", "config", "corpus"]
+COMMANDS = [
+    "run",
+    "scan",
+    "watch",
+    "devices",
+    "doctor",
+    "train",
+    "evaluate",
+    "export",
+    "alerts",
+    "config",
+    "corpus",
+]
 MICROPHONE = Device("headset", "", "pulse", 48_000, 1, monitor=False, default=True)
 
 
@@ -37,7 +49,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "config check", "config show", "corpus build", "corpus revoice"]
+    "command", [*COMMANDS, "alerts list", "config check", "config show", "corpus build", "corpus revoice"]
 )
 def test_every_command_explains_itself_with_an_example(fac, command):
     """``--help`` has what one would copy."""
@@ -46,7 +58,7 @@ def test_every_command_explains_itself_with_an_example(fac, command):
     assert outcome.code == 0
     assert outcome.err == ""
     assert "Usage: fac" in outcome.out
-    assert "Example: fac " in outcome.out or command in {"config", "corpus"}
+    assert "Example: fac " in outcome.out or command in {"alerts", "config", "corpus"}
 
 
 def test_the_list_of_commands_is_whole(fac):

@@ -1,0 +1,171 @@
+"""``fac alerts``: what stands in the database of alerts, also while a daemon runs with it."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fac_stream.commands.options import AsJson, ConfigFile
+from fac_stream.config_file import load
+from fac_stream.errors import ConfigError, FacError, StorageError
+
+app = typer.Typer(
+    help="Look at alerts, send again what was given up.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Database = Annotated[
+    Path | None,
+    typer.Option("--database", help="File of the alerts; without it, the configuration's.", metavar="FILE"),
+]
+Count = Annotated[int, typer.Option("--last", "-n", help="How many, from the latest.", min=1, max=100_000)]
+
+
+@app.command("list", epilog="Example: fac alerts list --last 20")
+def list_alerts(
+    *, config: ConfigFile = None, database: Database = None, last: Count = 50, as_json: AsJson = False
+) -> None:
+    """Print the latest alerts, oldest first, with the state of their deliveries."""
+    with _opened(config, database) as file:
+        _print(_entries(file, "1", last), as_json=as_json)
+
+
+@app.command(epilog="Example: fac alerts dead --json")
+def dead(
+    *, config: ConfigFile = None, database: Database = None, last: Count = 50, as_json: AsJson = False
+) -> None:
+    """Print the alerts of which a delivery was given up."""
+    with _opened(config, database) as file:
+        given_up = "id IN (SELECT message FROM delivery WHERE state = 'dead')"
+        _print(_entries(file, given_up, last), as_json=as_json)
+
+
+@app.command(epilog="Example: fac alerts show alert_0f3c1b")
+def show(
+    *,
+    alert: Annotated[str, typer.Argument(help="Alert id, or how it begins.", metavar="ALERT")],
+    config: ConfigFile = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print all that is known of an alert: raised, resolved, and each delivery."""
+    with _opened(config, database) as file:
+        found = _entries(file, "substr(alert_id, 1, ?) = ?", 100, len(alert), alert)
+    if not found:
+        raise FacError(f"no alert begins with {alert!r}; see: fac alerts list")
+    if as_json:
+        _print(found, as_json=True)
+        return
+    for entry in found:
+        typer.echo(json.dumps(entry, indent=2))
+
+
+@app.command(epilog="Example: fac alerts replay alert_0f3c1b")
+def replay(
+    *,
+    alert: Annotated[
+        str | None, typer.Argument(help="Alert id, or how it begins; without it, all.", metavar="ALERT")
+    ] = None,
+    config: ConfigFile = None,
+    database: Database = None,
+) -> None:
+    """Send again what was given up, with the same ids.
+
+    A running daemon begins within seconds, any other when it starts. A receiver that answered 410 is tried
+    again too.
+    """
+    prefix = alert or ""
+    with _opened(config, database) as file:
+        file.execute("BEGIN IMMEDIATE")
+        which = (
+            "state = 'dead' AND message IN (SELECT id FROM message WHERE substr(alert_id, 1, ?) = ?)",
+            (len(prefix), prefix),
+        )
+        file.execute(
+            f"UPDATE hook SET gone = NULL WHERE hook IN (SELECT hook FROM delivery WHERE {which[0]})",  # noqa: S608 - no part comes from outside
+            which[1],
+        )
+        changed = file.execute(
+            f"UPDATE delivery SET state = 'pending', attempts = 0, due = 0 WHERE {which[0]}",  # noqa: S608 - no part comes from outside
+            which[1],
+        )
+        file.execute("COMMIT")
+    if alert and not changed.rowcount:
+        raise FacError(f"nothing was given up of alerts that begin with {alert!r}; see: fac alerts dead")
+    typer.echo(f"{changed.rowcount} deliveries will be tried again")
+
+
+@contextmanager
+def _opened(config: Path | None, database: Path | None) -> Iterator[sqlite3.Connection]:
+    from fac_stream.storage.database import opened_beside, state_file
+
+    path = database or load(config).alerts.database
+    if path is None:
+        raise ConfigError("alerts.database is null: alerts are in the daemon's memory only")
+    path = state_file("alerts.db") if path == "auto" else Path(path)
+    with closing(opened_beside(path)) as file:
+        try:
+            yield file
+        except sqlite3.DatabaseError as error:
+            raise StorageError(f"{path}: {error}") from None
+
+
+def _entries(file: sqlite3.Connection, where: str, last: int, *values: object) -> list[dict[str, Any]]:
+    rows = file.execute(
+        f"SELECT id, message_id, type, written_at, body FROM message WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - no part comes from outside
+        (*values, last),
+    ).fetchall()
+    return [_entry(file, row) for row in reversed(rows)]
+
+
+def _entry(file: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
+    number, message_id, kind, written_at, body = row
+    deliveries = file.execute(
+        "SELECT host, state, attempts, due, detail FROM delivery LEFT JOIN hook USING (hook)"
+        " WHERE message = ?",
+        (number,),
+    )
+    return {
+        "webhook_id": message_id,
+        "type": kind,
+        "written_at": _time(written_at),
+        "data": json.loads(body)["data"],
+        "deliveries": [
+            {
+                "host": host,
+                "state": state,
+                "attempts": attempts,
+                "next_attempt": _time(due) if state == "pending" and due else None,
+                "detail": detail,
+            }
+            for host, state, attempts, due, detail in deliveries
+        ],
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:
+    for entry in entries:
+        if as_json:
+            typer.echo(json.dumps(entry))
+            continue
+        data = entry["data"]
+        what = data.get("summary") or f"over ({data.get('reason')})"
+        states = ", ".join(_delivery(delivery) for delivery in entry["deliveries"]) or "no receivers"
+        line = f"{entry['written_at']}  {data['alert_id']}  {entry['type']:14}  {what}  [{states}]"
+        # Call ids come from outside: one must not steer the terminal.
+        typer.echo("".join(character if character.isprintable() else "?" for character in line))
+
+
+def _delivery(delivery: dict[str, Any]) -> str:
+    tries = f" after {delivery['attempts']}: {delivery['detail']}" if delivery["detail"] else ""
+    return f"{delivery['host']} {delivery['state']}{tries if delivery['state'] != 'delivered' else ''}"
