@@ -12,9 +12,10 @@ import subprocess
 import threading
 import urllib.request
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path as File
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ from tests.running import running, s16, speech
 
 pytestmark = [pytest.mark.daemon, pytest.mark.programs("espeak-ng")]
 
-SECONDS = 12
+SECONDS = 8
+SECOND = 2 * 16_000
+"""Bytes."""
 WORDS = (
     "Good morning, this is about the invoice that you sent me in March, the one over four hundred and "
     "twenty pounds. I paid it by bank transfer on the ninth, and yesterday I got a reminder all the same. "
@@ -47,6 +50,12 @@ NEVER = 0.001
 SURE = {"raise_at": 0.6, "suspect_at": 0.55, "clear_at": 0.3}
 """The shipped model takes espeak-ng for synthetic, but not by far; no codec moves it across these."""
 
+TIMED = {"websocket", "twilio", "audiohook", "url"}
+"""Sources that lose nothing on the way, and say where in the call their audio belongs or need not say it.
+
+With the others, the time of its arrival has to tell."""
+STALL_S = 0.25
+"""Senders that were kept from running for longer look as if they had paused."""
 EXACT = 1e-3
 """Log-odds between equal samples: what the order of additions, which depends on the batch, makes of them."""
 APART = {
@@ -87,7 +96,7 @@ def id_of(name):
 
 @pytest.fixture(scope="module")
 def pcm(tmp_path_factory):
-    """Twelve seconds that espeak-ng says, 16 kHz s16le."""
+    """Some seconds that espeak-ng says, 16 kHz s16le."""
     path = tmp_path_factory.mktemp("voice") / "call.wav"
     subprocess.run(["espeak-ng", "-s", "150", "-w", str(path), WORDS], check=True)
     return s16(0.5 * speech([path], SECONDS))
@@ -116,7 +125,7 @@ def heard(pcm, tmp_path_factory):
         with daemon_on_every_path(
             tmp_path_factory.mktemp("every"),
             sources=sources,
-            windows={"hop_s": 1.0},
+            windows={"hop_s": 2.0},
             decision=SURE,
             server={"port": 0, "subscriber_queue": 10_000},
             **patient,
@@ -127,6 +136,8 @@ def heard(pcm, tmp_path_factory):
 async def _hear_all(at, pcm, pipe, ready):
     async with Ear(at.ws("ws/events")) as ear:
         ready.set()
+        dropped = _datagrams_dropped()
+        watching = asyncio.ensure_future(_longest_stall())
 
         def speak():
             pipe.write(pcm)
@@ -148,8 +159,43 @@ async def _hear_all(at, pcm, pipe, ready):
         if isinstance(result, Exception)
     ]
     assert not failures
+    watching.cancel()
+    undisturbed = _datagrams_dropped() == dropped and await watching < STALL_S
     calls = await asyncio.to_thread(_calls, at)
-    return {name: _call(ear, calls, name, path) for name, path in EVERY.items()}
+    return {
+        name: _call(ear, calls, name, path)
+        for name, path in EVERY.items()
+        if undisturbed or path.source in TIMED
+    }
+
+
+def _of(heard, name):
+    if name not in heard:
+        pytest.skip("this machine is so busy that neither datagrams nor the time of arrival can be relied on")
+    return heard[name]
+
+
+async def _longest_stall():
+    """How long this process was kept from running, seconds, until cancelled."""
+    loop, longest_s = asyncio.get_running_loop(), 0.0
+    with suppress(asyncio.CancelledError):
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.05)
+            longest_s = max(longest_s, loop.time() - before - 0.05)
+    return longest_s
+
+
+def _datagrams_dropped():
+    """By the kernel, for want of room (Linux)."""
+    with suppress(FileNotFoundError):
+        names, counts = [
+            line.split()
+            for line in File("/proc/net/snmp").read_text().splitlines()
+            if line.startswith("Udp:")
+        ]
+        return int(counts[names.index("RcvbufErrors")])
+    return 0
 
 
 def _calls(at):
@@ -168,7 +214,7 @@ def _call(ear, calls, name, path):
 @pytest.mark.parametrize("name", EVERY)
 def test_a_call_is_complete(heard, name):
     """Every second of it is looked at; who is on its legs and what the system says of it arrives."""
-    path, call = EVERY[name], heard[name]
+    path, call = EVERY[name], _of(heard, name)
     assert call.summary.source == path.source
     assert tuple(leg.leg for leg in call.summary.legs) == path.legs
     assert path.says.items() <= call.summary.metadata.items()
@@ -176,14 +222,14 @@ def test_a_call_is_complete(heard, name):
     # What WebRTC sends before and after the voice is silence.
     assert 0 <= call.ended.duration_s - SECONDS <= (1.0 if path.source == "whip" else 0.05)
     assert [e.index for e in call.windows] == list(range(len(call.windows)))
-    assert len(call.windows) >= SECONDS - 1
+    assert len(call.windows) >= SECONDS // 2
     assert all(e.skipped in (None, "no_speech") for e in call.windows)
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_the_decision_is_the_same(heard, name):
     """The decision does not depend on how a call comes in; where nothing is lost, nor does its course."""
-    ours, reference = heard[name], heard["ingest-pcm16"]
+    ours, reference = _of(heard, name), heard["ingest-pcm16"]
     assert ours.decisions[-1].decision == reference.decisions[-1].decision == "synthetic"
     if EVERY[name].codec in REFERENCES:
         same = heard[f"ingest-{EVERY[name].codec}"]
@@ -196,7 +242,7 @@ def test_the_decision_is_the_same(heard, name):
 def test_the_path_adds_nothing(heard, name):
     """Equal samples have equal scores, whoever brought them in whatever packets."""
     reference = heard[f"ingest-{EVERY[name].codec}"].log_odds()
-    np.testing.assert_allclose(heard[name].log_odds(), reference, rtol=0, atol=EXACT)
+    np.testing.assert_allclose(_of(heard, name).log_odds(), reference, rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize(("codec", "reference"), APART)
@@ -204,7 +250,7 @@ def test_codecs_are_no_further_apart_than_they_explain(heard, codec, reference):
     """Each window's score moves no more than what the encoding does to the voice explains."""
     against = heard[f"ingest-{reference}"].log_odds()
     for name in [name for name, path in EVERY.items() if path.codec == codec]:
-        ours = heard[name].log_odds()[: len(against)]
+        ours = _of(heard, name).log_odds()[: len(against)]
         assert np.nanmax(np.abs(ours - against)) <= APART[codec, reference]
 
 
@@ -248,21 +294,22 @@ async def _break_off(ear, at, pcm, name, path):
         await ear.until(lambda: ear.of("window.scored", call_id=call))
         cable.pull()
         await asyncio.gather(sending, return_exceptions=True)
-    await asyncio.to_thread(_calls, at)  # once it has answered, the daemon has seen what happened before
-    await path.place(at, pcm[: len(pcm) // 4], call, path.pace)
+    # A second passes; and once another call has been through, the daemon has seen what happened before.
+    await REFERENCES["pcm16"].place(at, pcm[:SECOND], id_of(f"after {name}"), 1.0)
+    await path.place(at, pcm[: 3 * SECOND], call, path.pace)
     await ear.until(lambda: ear.of("call.ended", call_id=call))
 
 
 @pytest.mark.parametrize("name", CONNECTING)
 def test_a_silent_source_is_told_and_not_waited_for(troubled, name):
-    """Who is connected and sends nothing is named in an event; after ``ingest.idle_timeout_s`` that is the end."""
+    """Who is connected and sends nothing is named in an event, and given up in the end."""
     named = {"source": "tcp"} if name == "tcp" else {"call_id": id_of(f"silent {name}")}
     (call,) = {e.call_id for e in troubled.of("call.started", **named)}
     told = troubled.of("health.changed", call_id=call)
-    assert [e.status for e in told] == ["no_media"]
+    assert [e.status for e in told][-1:] == ["no_media"]
     (ended,) = troubled.of("call.ended", call_id=call)
     assert ended.reason == "idle"
-    assert told[0].seq < ended.seq
+    assert told[-1].seq < ended.seq
 
 
 @pytest.mark.parametrize("name", [name for name, path in CONNECTING.items() if path.resumes])
