@@ -6,7 +6,8 @@ joined to what came before. A network that stalls sends nothing either, but then
     pause:  ██ ██ ██ ██ · · · · · · · ██ ██ ██ ██      keeps real time afterwards: a gap
     stall:  ██ ██ ██ ██ · · · · · · · ████████████     all at once afterwards: nothing is missing
 
-So what follows a silence is held until enough of it shows which of the two it was.
+So what follows a silence is held until enough of it shows which of the two it was. Who is ahead of the clock,
+as the sender of a recording is, does not pause: it has only become slower.
 """
 
 import time
@@ -37,6 +38,7 @@ class UntimedAudio:
         self._rest = b""
         self._position = 0
         self._last_at: float | None = None
+        self._began_at: float | None = None
         self._held: list[bytes] = []
         self._held_since = 0.0
         self._missing_s = 0.0
@@ -49,18 +51,18 @@ class UntimedAudio:
         data, self._rest = data[:whole], data[whole:]
         if not data:
             return []
+        behind_s = self._behind_s(now)
         silent_s = 0.0 if self._last_at is None else now - self._last_at
         self._last_at = now
-        missing_s = silent_s - len(data) / self._width / self._rate
+        missing_s = silent_s - self._seconds(data)
         media: list[Media] = []
-        if missing_s > PAUSE_S:
-            media = self._release(
-                gap=True
-            )  # silence after a silence: whatever is held caught up with nothing
+        if missing_s > PAUSE_S and behind_s - self._seconds(data) > PAUSE_S:
+            # Silence after a silence: whatever is held caught up with nothing.
+            media = self._release(gap=True)
             self._held, self._held_since, self._missing_s = [data], now, missing_s
         elif self._held:
             self._held.append(data)
-            caught_up_s = sum(map(len, self._held[1:])) / self._width / self._rate
+            caught_up_s = self._seconds(*self._held[1:])
             if caught_up_s >= HOLD_S:
                 media = self._release(gap=now - self._held_since >= caught_up_s / 2)
         else:
@@ -79,6 +81,15 @@ class UntimedAudio:
                 "check its encoding and number of channels"
             )
         return self._release(gap=True)
+
+    def _seconds(self, *data: bytes) -> float:
+        return sum(map(len, data)) / self._width / self._rate
+
+    def _behind_s(self, now: float) -> float:
+        """How much longer the stream has lasted than its audio and its gaps."""
+        if self._began_at is None:
+            self._began_at = now
+        return now - self._began_at - self._position / self._rate - self._seconds(*self._held)
 
     def _release(self, *, gap: bool) -> list[Media]:
         if not self._held:

@@ -218,8 +218,6 @@ class Connection:
             answering = group.create_task(_outcome(self._answer()))
             reading = group.create_task(_outcome(self._read()))
             await asyncio.wait({ended, answering, reading}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done() and reading.result() is None:
-                await asyncio.wait({ended})
             if ended.done():
                 # What happened up to the end of the call is still told.
                 self._hear(None)
@@ -235,12 +233,14 @@ class Connection:
         return await self._farewell(ended.result())
 
     async def _read(self) -> Close | None:
-        """Read until the socket ends; None where the call is complete and the peer may be told."""
+        """Read until the socket ends, also while the tail of a call is scored: so pings are answered."""
         while not self._finished:
             end = await self._step()
             if end is not None:
                 return end
-        return None
+        while (message := await self._socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            pass
+        return Close(1000, "") if message.type is WSMsgType.CLOSE else GONE
 
     async def _step(self) -> Close | None:
         """One message of the socket; how the connection ended, if it did."""

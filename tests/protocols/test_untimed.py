@@ -48,6 +48,15 @@ def test_a_pause_is_a_gap():
     assert len(sound(line.received)) == 4 * RATE * 2
 
 
+def test_a_recording_that_stalls_is_no_pause():
+    """Who sent ten seconds in one is ahead of the clock: two seconds without anything are no gap."""
+    line = Line()
+    line.speak(10, pace=10)
+    line.now_s += 2
+    line.speak(10, pace=10)
+    assert line.gaps() == []
+
+
 def test_a_stalled_network_is_no_gap():
     """What was held back for three seconds and then comes at once is all there: nothing is missing."""
     line = Line()
