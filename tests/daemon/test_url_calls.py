@@ -207,7 +207,14 @@ def commanded(folder, *arguments, stdin):
     command = [sys.executable, "-m", "fac_stream", "run", "--port", "0", *map(str, arguments)]
     with (
         log.open("wb") as errors,
-        program(*command, stdin=stdin, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        program(
+            *command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"XDG_STATE_HOME": str(folder)},
+        ) as process,
     ):
         watchdog = threading.Timer(PATIENCE_S, process.kill)
         watchdog.start()
