@@ -30,6 +30,9 @@ app.command(epilog="Example: fac devices --json")(devices.devices)
 app.command(epilog="Example: fac doctor --config config.yaml")(doctor.doctor)
 app.command(epilog="Example: fac train predecessor corpus/ --out runs/first")(training.train)
 app.command(epilog="Example: fac evaluate runs/first/bundle corpus/ --split test")(evaluate.evaluate)
+app.command(epilog="Example: fac average runs/a runs/b/bundle --data corpus/ --out runs/mean")(
+    training.average
+)
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(configuration.app, name="config")

@@ -66,18 +66,13 @@ class Run:
             BundleError: it is neither.
             ConfigError: it has another network or front end.
         """
-        if (folder / "checkpoint").is_dir():
-            tensors, network, front_end, name = _average_of(folder)
-        else:
-            bundle = Bundle.load(folder)
-            network, front_end, name = bundle.manifest.network, bundle.manifest.front_end, bundle.model_id
-            tensors = {key: torch.from_numpy(value.copy()) for key, value in bundle.tensors().items()}
-        if (network, front_end) != (self.settings.network, self.settings.front_end_config):
+        found = Weights.of(folder)
+        if (found.network, found.front_end) != (self.settings.network, self.settings.front_end_config):
             raise ConfigError(f"{folder}: has another network or front end than the recipe")
-        self.network.load_state_dict(tensors)
-        self.average.load_state_dict(tensors)
+        self.network.load_state_dict(found.tensors)
+        self.average.load_state_dict(found.tensors)
         self.best = _copy(self.network)
-        return name
+        return found.name
 
     @property
     def gains(self) -> list[tuple[int, float]]:
@@ -141,16 +136,36 @@ class Run:
             self.best = _copy(self.average)
 
 
-def _average_of(folder: Path) -> tuple[dict[str, Tensor], NetworkConfig, FrontEndConfig, str]:
-    """Averaged weights of a run's last checkpoint, network, front end and name."""
-    try:
-        state = json.loads((folder / "checkpoint" / "state.json").read_text())
-        tensors = load_file(folder / "checkpoint" / "average.safetensors")
-        settings = Recipe.model_validate(state["recipe"])
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ConfigError(f"{folder}: its checkpoint cannot be read: {error}") from error
-    name = f"{settings.name} {settings.version}, epoch {len(state['history'])} of {settings.epochs}"
-    return tensors, settings.network, settings.front_end_config, name
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A trained network's tensors, and what they belong to."""
+
+    tensors: dict[str, Tensor]
+    network: NetworkConfig
+    front_end: FrontEndConfig
+    name: str
+    """For people: the bundle's model id, or recipe and epoch of the run."""
+
+    @classmethod
+    def of(cls, folder: Path) -> "Weights":
+        """Those of a bundle, or a run's averaged ones after its last finished epoch.
+
+        Raises:
+            BundleError: it is neither.
+            ConfigError: the run's checkpoint cannot be read.
+        """
+        if not (folder / "checkpoint").is_dir():
+            bundle = Bundle.load(folder)
+            tensors = {key: torch.from_numpy(value.copy()) for key, value in bundle.tensors().items()}
+            return cls(tensors, bundle.manifest.network, bundle.manifest.front_end, bundle.model_id)
+        try:
+            state = json.loads((folder / "checkpoint" / "state.json").read_text())
+            tensors = load_file(folder / "checkpoint" / "average.safetensors")
+            settings = Recipe.model_validate(state["recipe"])
+            name = f"{settings.name} {settings.version}, epoch {len(state['history'])} of {settings.epochs}"
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ConfigError(f"{folder}: its checkpoint cannot be read: {error}") from error
+        return cls(tensors, settings.network, settings.front_end_config, name)
 
 
 def save(folder: Path, run: Run) -> None:

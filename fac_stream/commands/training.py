@@ -48,6 +48,21 @@ def train(
         typer.echo(module.train(shipped(recipe, "recipe"), data, out, begin=begin, resume=resume))
 
 
+def average(
+    *,
+    folders: Annotated[
+        list[Path], typer.Argument(help="Bundles or runs, two or more of one lineage.", metavar="FOLDERS")
+    ],
+    data: Annotated[
+        Path, typer.Option("--data", help="Manifest CSV or folder; dev calibrates.", metavar="DATA")
+    ],
+    out: Annotated[Path, typer.Option(help="The new bundle's folder.", metavar="FOLDER", file_okay=False)],
+) -> None:
+    """Make one bundle of several: the mean of their weights, calibrated anew."""
+    with training_part("average") as module:
+        typer.echo(module.average(folders, data, out))
+
+
 def export(
     *,
     bundle: Bundle,
