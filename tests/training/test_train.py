@@ -18,8 +18,8 @@ from fac_model.calibration import Affine
 from fac_stream.cli import app
 from fac_stream.errors import ConfigError, FacError
 from training import train as module
-from training.average import average
 from training.augment import IMAGE, augmentations
+from training.average import average
 from training.checkpoint import Run
 from training.evaluate import evaluate
 from training.manifest import ManifestError
