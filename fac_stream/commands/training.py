@@ -58,7 +58,10 @@ def average(
     ],
     out: Annotated[Path, typer.Option(help="The new bundle's folder.", metavar="FOLDER", file_okay=False)],
 ) -> None:
-    """Make one bundle of several: the mean of their weights, calibrated anew."""
+    """Average the weights of bundles or runs.
+
+    They must be of one lineage, trained on from each other; the new bundle is calibrated on dev.
+    """
     with training_part("average") as module:
         typer.echo(module.average(folders, data, out))
 
