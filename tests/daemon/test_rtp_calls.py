@@ -38,8 +38,9 @@ EXACT = {"PCMU", "PCMA", "L16"}
 """What arrives is what was sent, up to one step of rounding in the law's encoder."""
 PATIENT = {"max_age_s": 60}
 """A machine that is too slow for live scoring still scores right."""
-TOLERANCE = 0.1
-"""Of a score: two encoders may round a sample that lies between two codes differently."""
+TOLERANCE = 0.15
+"""Of a score, 0.6 in log-odds where it is steepest: the reference did not pass the law's encoder, and two
+encoders may round a sample that lies between two codes differently."""
 
 
 @pytest.fixture(scope="module")

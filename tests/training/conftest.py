@@ -7,6 +7,8 @@ import pytest
 import soundfile
 
 from tests.tones import RATE, sound
+from tests.training.tiny import recipe_file
+from training.train import train
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,12 @@ def tones(tmp_path_factory) -> Path:
 def _own_cache(tmp_path_factory, monkeypatch) -> None:
     """Decoded speech goes to the test's temporary folder."""
     monkeypatch.setenv("FAC_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def trained(tones, tmp_path_factory):
+    """A run of three small epochs."""
+    out = tmp_path_factory.mktemp("run")
+    bundle = train(recipe_file(out), tones, out)
+    assert bundle == out / "bundle"
+    return out

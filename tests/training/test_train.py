@@ -9,107 +9,21 @@ import sys
 import numpy as np
 import pytest
 import torch
-import yaml
-from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from fac_model.bundle import Bundle
 from fac_model.calibration import Affine
 from fac_stream.cli import app
 from fac_stream.errors import ConfigError, FacError
+from tests.training.tiny import RECIPE, recipe_file
 from training import train as module
 from training.augment import IMAGE, augmentations
-from training.average import average
 from training.checkpoint import Run
 from training.evaluate import evaluate
 from training.manifest import ManifestError
 from training.mixture import pack
 from training.recipe import Recipe
 from training.train import train
-
-RECIPE = {
-    "name": "tiny",
-    "seed": 3,
-    "network": {"name": "spectrogram_cnn", "settings": {"widths": [8, 8, 8, 8], "hidden": 8}},
-    "sampling": "paired",
-    "echo": 2,
-    "windows_per_epoch": 64,
-    "augment": {"gain": 0.5, "noise": 0.3, "telephone": 0.3, "time_mask": 0.5},
-    "batch_size": 16,
-    "epochs": 3,
-    "learning_rate": 0.01,
-    "choose_on": "auc",
-    "conditions": ["wideband", "g711"],
-    "workers": 0,
-}
-
-
-def recipe_file(folder, **changes):
-    """A recipe on disk."""
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(RECIPE | changes))
-    return path
-
-
-@pytest.fixture(scope="module")
-def trained(tones, tmp_path_factory):
-    """A run of three small epochs."""
-    out = tmp_path_factory.mktemp("run")
-    bundle = train(recipe_file(out), tones, out)
-    assert bundle == out / "bundle"
-    return out
-
-
-def test_training_can_begin_with_a_bundle(trained, tones, tmp_path):
-    """With a vanishing learning rate the weights stay the bundle's; the new bundle names it."""
-    begin = Bundle.load(trained / "bundle")
-    path = recipe_file(tmp_path, epochs=1, learning_rate=1e-12)
-    ours = Bundle.load(train(path, tones, tmp_path / "on", begin=trained / "bundle"))
-    assert ours.manifest.training["begun_with"] == begin.model_id
-    for name, value in begin.tensors().items():
-        if "running" not in name and "num_batches" not in name:
-            np.testing.assert_allclose(ours.tensors()[name], value, atol=1e-6)
-
-
-def test_training_can_begin_with_a_run(trained, tones, tmp_path):
-    """A run's last averaged weights serve, too; the bundle says whose they were."""
-    path = recipe_file(tmp_path, epochs=1, learning_rate=1e-12)
-    ours = Bundle.load(train(path, tones, tmp_path / "on", begin=trained))
-    assert ours.manifest.training["begun_with"] == "tiny 1, epoch 3 of 3"
-
-
-def test_an_average_lies_between_its_parts(trained, tones, tmp_path):
-    """Every weight is the mean of the parts'; the bundle is calibrated and says what it was made of."""
-    made = Bundle.load(average([trained, trained / "bundle"], tones, tmp_path / "mean"))
-    last = load_file(trained / "checkpoint" / "average.safetensors")
-    best = Bundle.load(trained / "bundle")
-    for name, value in made.tensors().items():
-        if value.dtype == np.float32:
-            np.testing.assert_allclose(value, (last[name] + best.tensors()[name]) / 2, atol=1e-6)
-    assert made.manifest.training["average_of"] == ["tiny 1, epoch 3 of 3", best.model_id]
-    assert made.has_onnx
-    assert made.manifest.calibration.wideband != Affine()
-
-
-def test_an_average_needs_parts_of_one_network(trained, tones, tmp_path):
-    """One folder alone, runs without a bundle, or another network are refused."""
-    for folders, said in (
-        ([trained / "bundle"], "two folders"),
-        ([trained, trained], "one of them a bundle"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            average(folders, tones, tmp_path / "mean")
-    other = {"name": "spectrogram_cnn", "settings": {"widths": [4, 8, 8, 8], "hidden": 8}}
-    changed = train(recipe_file(tmp_path, network=other, epochs=1), tones, tmp_path / "other")
-    with pytest.raises(ConfigError, match="another network"):
-        average([trained / "bundle", changed], tones, tmp_path / "mean")
-
-
-def test_training_does_not_begin_with_another_network(trained, tones, tmp_path):
-    """A bundle whose network differs from the recipe's is refused by name."""
-    other = {"name": "spectrogram_cnn", "settings": {"widths": [4, 8, 8, 8], "hidden": 8}}
-    with pytest.raises(ConfigError, match="another network"):
-        train(recipe_file(tmp_path, network=other), tones, tmp_path / "on", begin=trained / "bundle")
 
 
 def test_a_run_gives_a_whole_bundle(trained):
