@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 PIECE_S = 0.5
 """However long a message is, no frame is longer: so the queue is bounded, and the loop not held up."""
 MAX_LEGS = 16
+TOGETHER_S = 0.25
+"""Legs whose first packets arrive within this time began together."""
 
 
 class LiveSource:
@@ -156,6 +158,8 @@ class LiveSource:
             return max(self._gap_to, self._next.get(leg, 0))
         others = max(self._next.values(), default=0)
         elapsed = 0.0 if self._began_at is None else now - self._began_at
+        if elapsed < TOGETHER_S:
+            return 0
         return min(others, round(elapsed * self.format.sample_rate))
 
     def _check_rate(self, leg: str | None, count: int) -> None:

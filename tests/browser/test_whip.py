@@ -99,6 +99,18 @@ def call_of(page, url, call_id, token=None):
     return json.loads(page.request.get(urljoin(url, f"api/calls/{call_id}"), headers=headers).text())
 
 
+def until(page, path, condition):
+    """Wait until ``condition`` holds for the ``call`` that the page gets from the daemon."""
+    script = f"""async () => {{
+      for (const end = Date.now() + 60_000; Date.now() < end; await new Promise((r) => setTimeout(r, 100))) {{
+        const call = await (await fetch('{path}')).json();
+        if ({condition}) return true;
+      }}
+      return false;
+    }}"""
+    assert page.evaluate(script)
+
+
 def test_chromiums_microphone_is_scored_over_whip(tmp_path, spoken, launch, open_page):
     """Opus over ICE and DTLS, candidates by PATCH, video declined, until DELETE completes the call."""
     with running(tmp_path, server={"port": 0, "token": TOKEN}) as daemon:
@@ -137,10 +149,7 @@ def test_hidden_addresses_and_a_vanished_page(tmp_path, launch, open_page):
         assert (said["status"], said["patched"]) == (201, 204)
         assert ".local " in said["fragment"]
         assert "127.0.0.1" not in said["fragment"]
-        page.wait_for_function(
-            "fetch('/api/calls/browser-2').then((a) => a.json()).then((call) => call.legs[0].windows > 0)",
-            timeout=60_000,
-        )
+        until(page, "/api/calls/browser-2", "call.legs[0].windows > 0")
         page.evaluate("globalThis.connection.close()")
         expect(page.get_by_role("region", name="Ended calls").get_by_text("browser-2")).to_be_visible(
             timeout=60_000
@@ -156,10 +165,7 @@ def test_the_example_for_web_pages_works_as_it_stands(tmp_path, launch, open_pag
     with running(tmp_path) as daemon:
         page = open_page(daemon.url, launch(LOOPBACK))
         page.evaluate(f"async () => {{ {script} globalThis.stop = await publish('/whip?call_id=page-1'); }}")
-        page.wait_for_function(
-            "fetch('/api/calls/page-1').then((a) => a.json()).then((call) => call.duration_s > 1)",
-            timeout=60_000,
-        )
+        until(page, "/api/calls/page-1", "call.duration_s > 1")
         page.evaluate("globalThis.stop()")
         expect(page.get_by_role("region", name="Ended calls").get_by_text("page-1")).to_be_visible(
             timeout=60_000
