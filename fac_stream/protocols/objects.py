@@ -12,14 +12,14 @@ MAX_TEXT_CHARACTERS = 256 * 1024
 _DIGITS = re.compile(r"[0-9]{1,15}")
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """A text message as a JSON object (RFC 8259).
+def parse_object(text: str, most: int = MAX_TEXT_CHARACTERS) -> dict[str, Any]:
+    """A text message of at most ``most`` characters as a JSON object (RFC 8259).
 
     Raises:
         ProtocolError: it is none, or too long.
     """
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise ProtocolError(f"a text message has at most {MAX_TEXT_CHARACTERS} characters")
+    if len(text) > most:
+        raise ProtocolError(f"a text message has at most {most} characters")
     try:
         fields = from_json(text, allow_inf_nan=False)
     except ValueError as error:

@@ -21,7 +21,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import from_json
 
 from fac_stream.audio.frames import AudioFormat, Encoding, default_legs
 from fac_stream.config_systems import LegName
@@ -38,6 +37,7 @@ from fac_stream.protocols.dialogue import (
     Start,
     hangup,
 )
+from fac_stream.protocols.objects import parse_object
 
 MAX_TEXT_CHARACTERS = 16 * 1024
 MAX_METADATA_BYTES = 8 * 1024
@@ -164,7 +164,7 @@ class PcmStream:
         Raises:
             ProtocolError: it is no JSON object, not what is expected here, or has bad fields.
         """
-        fields = _parse(text)
+        fields = parse_object(text, MAX_TEXT_CHARACTERS)
         if not self._frame_width:
             hello = _hello(fields)
             self._frame_width = hello.format.frame_width
@@ -207,18 +207,6 @@ class PcmStream:
                 "check encoding and channels"
             )
         return End()
-
-
-def _parse(text: str) -> dict[str, Any]:
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise ProtocolError(f"a text message has at most {MAX_TEXT_CHARACTERS} characters")
-    try:
-        fields = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise ProtocolError(f"a text message must be JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ProtocolError("a text message must be a JSON object")
-    return fields
 
 
 def _hello(fields: dict[str, Any]) -> Hello:
