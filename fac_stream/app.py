@@ -23,7 +23,7 @@ import structlog
 import uvloop
 
 from fac_model.bundle import Bundle
-from fac_stream import __version__, config, config_systems, logs
+from fac_stream import __version__, config, config_alerts, config_systems, logs
 from fac_stream.alerts.desk import Desk
 from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.alerts.outbox import Outbox
@@ -265,7 +265,7 @@ async def _within(seconds: float, work: Awaitable[None]) -> None:
             await work
 
 
-def _database(alerts: config.Alerts) -> Path | None:
+def _database(alerts: config_alerts.Alerts) -> Path | None:
     return state_file("alerts.db") if alerts.database == "auto" else alerts.database
 
 

@@ -5,7 +5,9 @@ import ipaddress
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
+
+from fac_stream.config_section import Section
 
 LegName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -16,13 +18,7 @@ RawEncoding = Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"]
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
-class System(BaseModel):
-    """Part of the tree; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Listener(System):
+class Listener(Section):
     """A port of its own, for a protocol that knows no passwords: who may connect is said by address."""
 
     host: str = "127.0.0.1"
@@ -98,7 +94,7 @@ class PcmTcp(Listener):
     legs: Annotated[tuple[LegName, ...], Field(min_length=1, max_length=8)] = ("mixed",)
 
 
-class Listeners(System):
+class Listeners(Section):
     """Ports beside the daemon's own; each is off until it is named."""
 
     audiosocket: AudioSocket | None = None
@@ -113,7 +109,7 @@ class Listeners(System):
         return self
 
 
-class Twilio(System):
+class Twilio(Section):
     """``/ws/twilio``: Twilio, SignalWire, Telnyx, Plivo, Exotel."""
 
     auth_token: Secret | None = None
@@ -122,14 +118,14 @@ class Twilio(System):
     """What the platform was told to connect to, where a proxy makes it differ: the signature covers it."""
 
 
-class Vonage(System):
+class Vonage(Section):
     """``/ws/vonage``."""
 
     signature_secret: Secret | None = None
     """The account's; with it every connection must carry a valid signed JWT."""
 
 
-class Asterisk(System):
+class Asterisk(Section):
     """``/ws/asterisk``: chan_websocket."""
 
     leg: LegName = "mixed"
@@ -138,7 +134,7 @@ class Asterisk(System):
     """Where an Asterisk waits for us: ``ws://pbx:8088/media``; ``POST /api/asterisk`` connects there."""
 
 
-class FreeSwitch(System):
+class FreeSwitch(Section):
     """``/ws/freeswitch``: mod_audio_fork and mod_audio_stream."""
 
     sample_rate: Literal[8_000, 16_000, 24_000, 32_000, 48_000] = 8_000
@@ -148,7 +144,7 @@ class FreeSwitch(System):
     """Write each decision back as JSON that the module hands to the dialplan."""
 
 
-class AudioHook(System):
+class AudioHook(Section):
     """``/ws/audiohook``: Genesys Cloud."""
 
     api_key: Secret | None = None
@@ -176,14 +172,14 @@ class AudioHook(System):
             return b""
 
 
-class Whip(System):
+class Whip(Section):
     """``POST /whip``: WebRTC from browsers and OBS."""
 
     host: str = "127.0.0.1"
     """Address of this machine that takes the media, UDP; 0.0.0.0 for all but loopback."""
 
 
-class Platforms(System):
+class Platforms(Section):
     """What speaks to the daemon's own port."""
 
     twilio: Twilio = Twilio()
@@ -194,7 +190,7 @@ class Platforms(System):
     whip: Whip = Whip()
 
 
-class UrlSource(System):
+class UrlSource(Section):
     """Anything that FFmpeg opens: RTSP, HTTP, Icecast, an SDP file, a device."""
 
     type: Literal["url"]
@@ -208,7 +204,7 @@ class UrlSource(System):
     call_id: str | None = None
 
 
-class StdinSource(System):
+class StdinSource(Section):
     """Raw PCM on standard input."""
 
     type: Literal["stdin"]

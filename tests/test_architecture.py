@@ -72,6 +72,9 @@ LEAVES = {"errors", "events", "config", "daemon_thread"}
 
 ROOM_OF = {
     "fac_stream.__main__": "cli",
+    "fac_stream.config_alerts": "config",
+    "fac_stream.config_section": "config",
+    "fac_stream.config_storage": "config",
     "fac_stream.config_systems": "config",
     "fac_stream.cli": "cli",
     "fac_stream.commands": "cli",

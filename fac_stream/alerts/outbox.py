@@ -18,7 +18,7 @@ import structlog
 
 from fac_stream.alerts.ledger import Found, Ledger, Standing, State
 from fac_stream.alerts.webhook import Attempt, Message, Outcome, Receiver
-from fac_stream.config import Webhook
+from fac_stream.config_alerts import Webhook
 
 log = structlog.get_logger(__name__)
 

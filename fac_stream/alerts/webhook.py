@@ -19,7 +19,7 @@ import aiohttp
 
 from fac_stream import __version__
 from fac_stream.alerts.signature import sign
-from fac_stream.config import Webhook
+from fac_stream.config_alerts import Webhook
 from fac_stream.events import AlertRaised, AlertResolved
 
 MAX_RETRY_AFTER_S = 3600.0

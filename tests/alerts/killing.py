@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from fac_stream.alerts.ledger import MIGRATIONS, Ledger, Standing
 from fac_stream.alerts.webhook import Message, Receiver
-from fac_stream.config import Webhook
+from fac_stream.config_alerts import Webhook
 from fac_stream.events import AlertRaised
 from fac_stream.storage.database import Database
 

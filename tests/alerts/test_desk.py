@@ -12,7 +12,7 @@ from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.alerts.outbox import Outbox
 from fac_stream.alerts.webhook import Attempt, Outcome
 from fac_stream.bus import Bus
-from fac_stream.config import Webhook
+from fac_stream.config_alerts import Webhook
 from fac_stream.events import AlertRaised, AlertResolved, CallEnded, CallStarted
 from fac_stream.storage import database as database_module
 from fac_stream.storage.database import Database

@@ -12,7 +12,7 @@ from fac_stream.alerts import outbox as outbox_module
 from fac_stream.alerts.outbox import Outbox
 from fac_stream.alerts.signature import sign
 from fac_stream.alerts.webhook import Message, Outcome, judge, post
-from fac_stream.config import Webhook
+from fac_stream.config_alerts import Webhook
 from fac_stream.events import AlertRaised
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
