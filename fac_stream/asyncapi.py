@@ -14,12 +14,14 @@ from pydantic.json_schema import models_json_schema
 from fac_stream import __version__
 from fac_stream.events import (
     WIRE_VERSION,
+    AlertMarked,
     AlertRaised,
     AlertResolved,
     CallEnded,
     CallStarted,
     DecisionChanged,
     Event,
+    HealthChanged,
     Snapshot,
     WindowScored,
 )
@@ -31,6 +33,8 @@ MESSAGES: tuple[type[Event], ...] = (
     DecisionChanged,
     AlertRaised,
     AlertResolved,
+    AlertMarked,
+    HealthChanged,
     CallEnded,
 )
 CLOSE_CODES = {

@@ -16,6 +16,9 @@ WIRE_VERSION = 1
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0)]
+Category = Literal["fraud", "health"]
+Severity = Literal["info", "warning", "critical"]
+Mark = Literal["acknowledged", "confirmed_fake", "false_alarm"]
 
 
 class Decision(StrEnum):
@@ -115,6 +118,45 @@ class WindowScored(Event):
     """From the arrival of the window's last sample to publishing; null where the input is not live."""
 
 
+class DrivingWindow(Frozen):
+    """One of the windows that moved a decision."""
+
+    start_s: Seconds
+    """Where it begins, seconds since the start of the call."""
+    end_s: Seconds
+    """Where it ends."""
+    score: Probability
+    """Its calibrated probability of synthetic speech."""
+    weight: Probability
+    """Its share of the evidence for a synthetic voice that had gathered; the windows named need not add up to 1."""
+    quality: list[str] = Field(default_factory=list)
+    """Its own flags, see ``window.scored``."""
+
+
+class ScorePoint(Frozen):
+    """One window of the timeline of an explanation."""
+
+    end_s: Seconds
+    """Where it ends, seconds since the start of the call."""
+    score: Probability | None
+    """Its score; null when it was not scored."""
+
+
+class Explanation(Frozen):
+    """Why a leg was called synthetic: what moved the decision, and how far to trust it."""
+
+    windows: Annotated[list[DrivingWindow], Field(max_length=10)]
+    """Those with most weight since the evidence began to gather, the strongest first."""
+    timeline: Annotated[list[ScorePoint], Field(max_length=60)] = Field(default_factory=list)
+    """The last windows up to the decision, scored or not, oldest first."""
+    quality: list[str]
+    """In what the leg left the range that the bundle was calibrated on, see ``call.ended``."""
+    model: str
+    """Name and short hash of the bundle; the hash covers weights, settings and calibration."""
+    bundle_version: str
+    """The version that the bundle gives itself."""
+
+
 class DecisionChanged(Event):
     """The decision on a leg changed. Never dropped."""
 
@@ -131,26 +173,30 @@ class DecisionChanged(Event):
     """Seconds of speech scored so far on this leg."""
     model: str
     """Name and short hash of the bundle."""
+    explanation: Explanation | None = None
+    """Why, where the decision is ``synthetic``; else null."""
 
 
 class AlertRaised(Event):
-    """A rule fired. Never dropped."""
+    """A rule fired. Never dropped. A health alert is about the daemon: it has no call and no leg."""
 
     type: Literal["alert.raised"] = "alert.raised"
     alert_id: str
     """Unique; the same in the event that resolves it."""
+    category: Category = "fraud"
+    """``fraud``: about a voice; ``health``: about the daemon itself."""
     rule: str
     """Name of the rule."""
-    severity: Literal["info", "warning", "critical"]
+    severity: Severity
     """How urgent it is."""
     summary: str
     """One sentence for people."""
     at_s: Seconds
-    """Seconds since the start of the call."""
+    """Seconds since the start of the call; of a health alert, since the daemon's."""
     smoothed: Probability | None
-    """The leg's smoothed score."""
+    """The leg's smoothed score; null in a health alert."""
     speech_s: Seconds
-    """Seconds of speech scored so far on this leg."""
+    """Seconds of speech scored so far on this leg; 0 in a health alert."""
     model: str
     """Name and short hash of the bundle."""
 
@@ -161,12 +207,29 @@ class AlertResolved(Event):
     type: Literal["alert.resolved"] = "alert.resolved"
     alert_id: str
     """The alert that is over."""
+    category: Category = "fraud"
+    """As of the alert."""
     rule: str
     """Name of the rule."""
-    reason: Literal["cleared", "call_ended"]
-    """The decision turned human, or the call ended."""
+    reason: Literal["cleared", "call_ended", "restarted"]
+    """The decision turned human, or what was wrong is right again; the call ended; the daemon that had raised
+    a health alert ended."""
     at_s: Seconds
-    """Seconds since the start of the call."""
+    """Seconds since the start of the call; of a health alert, since the daemon's."""
+
+
+class AlertMarked(Event):
+    """Somebody acknowledged an alert, or said what it was. Never dropped."""
+
+    type: Literal["alert.marked"] = "alert.marked"
+    alert_id: Annotated[str, Field(max_length=64)]
+    """The alert it is about."""
+    mark: Mark
+    """``acknowledged``: seen; ``confirmed_fake``, ``false_alarm``: the verdict, of which the last counts."""
+    by: Annotated[str, Field(min_length=1, max_length=64)]
+    """Who says so, as they named themselves."""
+    note: Annotated[str, Field(max_length=500)] = ""
+    """Why, in their words."""
 
 
 class HealthChanged(Event):
@@ -295,6 +358,7 @@ AnyEvent = Annotated[
     | DecisionChanged
     | AlertRaised
     | AlertResolved
+    | AlertMarked
     | HealthChanged
     | CallEnded
     | Snapshot,
@@ -308,6 +372,7 @@ EVENT_TYPES = (
     "decision.changed",
     "alert.raised",
     "alert.resolved",
+    "alert.marked",
     "health.changed",
     "call.ended",
 )
