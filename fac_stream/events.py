@@ -128,7 +128,7 @@ class DrivingWindow(Frozen):
     score: Probability
     """Its calibrated probability of synthetic speech."""
     weight: Probability
-    """Its share of the evidence for a synthetic voice that had gathered; the windows named need not add up to 1."""
+    """Its share of the evidence for a synthetic voice; the windows named need not add up to 1."""
     quality: list[str] = Field(default_factory=list)
     """Its own flags, see ``window.scored``."""
 
@@ -199,6 +199,8 @@ class AlertRaised(Event):
     """Seconds of speech scored so far on this leg; 0 in a health alert."""
     model: str
     """Name and short hash of the bundle."""
+    explanation: Explanation | None = None
+    """Why; null in a health alert and in lists of calls: ``GET /api/alerts/{id}`` has it."""
 
 
 class AlertResolved(Event):
