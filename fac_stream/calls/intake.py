@@ -17,6 +17,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -37,6 +38,9 @@ CLOCK_GRACE_S = 30.0
 """How much longer than its audio may last a call may last."""
 STALLED_S = 2.0
 """A connection that sent nothing for so long may be replaced: its end may not have been noticed yet."""
+
+NEWS_S = 1.0
+"""A new connection may be quicker than the news that the old one is lost: it waits so long for that."""
 
 OnEvent = Callable[[AnyEvent], None]
 
@@ -121,6 +125,8 @@ class _OpenCall:
         self.closed = False
         self.silent = False
         self.listener: OnEvent | None = None
+        self.vacant = asyncio.Event()
+        """Set while no connection has it."""
         self.holder = Session(self, resumed=False)
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
@@ -142,6 +148,7 @@ class _OpenCall:
             self.close(error)
             return
         self.connected = False
+        self.vacant.set()
         loop = asyncio.get_running_loop()
         self._stop_waiting()
         self._timer = loop.call_later(self._limits.reconnect_s, self.close, error)
@@ -162,6 +169,7 @@ class _OpenCall:
         self._stop_waiting()
         self.holder.settle(None)
         self.connected, self.listener = True, None
+        self.vacant.clear()
         self.source.reconnect()
         self.source.heard_at = time.monotonic()
         self.holder = Session(self, resumed=True)
@@ -203,6 +211,13 @@ class Intake:
             finally:
                 self._group = None
 
+    async def vacated(self, call_id: str | None) -> None:
+        """Wait a moment, where a call with this id has a connection, for that to be lost or to end."""
+        if call_id is not None and (known := self._open.get(call_id)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NEWS_S):
+                    await known.vacant.wait()
+
     def open(self, kind: str, start: Start, *, resumable: bool = True) -> Session:
         """Admit a call, or continue one whose connection was lost.
 
@@ -240,6 +255,7 @@ class Intake:
 
     def _forget(self, call: _OpenCall) -> None:
         call.close(None)
+        call.vacant.set()
         call.holder.settle(None if call.running.cancelled() else call.running.result())
         self._calls.release(call.call)  # a task that was cancelled before it began has not done so
         if self._open.get(call.source.call_id) is call:

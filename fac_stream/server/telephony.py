@@ -282,6 +282,7 @@ class Connection:
             raise ProtocolError("a second call began on the same connection")
         if self._token is not None and not same(start.token or "", self._token):
             raise UnprovenError("the token is missing or wrong: see your platform's page in docs/connect")
+        await self._services.intake.vacated(start.call_id)
         self._session = self._services.intake.open(self._kind, start)
         self._session.listen(self._hear)
         await self._say(self._dialogue.admitted(self._session.call_id))

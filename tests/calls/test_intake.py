@@ -86,6 +86,24 @@ async def test_a_call_id_belongs_to_one_live_connection(tmp_path, monkeypatch):
         assert served.services.intake.open("twilio", start()).resumed
 
 
+async def test_a_new_connection_may_be_quicker_than_the_news(tmp_path, monkeypatch):
+    """Who comes back before the loss was noticed waits for it; who finds a live connection is told so."""
+    async with serving(tmp_path) as served, asyncio.TaskGroup() as group:
+        calls = served.services.intake
+        first = calls.open("twilio", start())
+        first.push_nowait(Media(SECOND, "caller"))
+        waiting = group.create_task(calls.vacated("c"))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        first.lose("cable")
+        await waiting
+        assert calls.open("twilio", start()).resumed
+        monkeypatch.setattr(intake, "NEWS_S", 0.01)
+        await calls.vacated("c")
+        with pytest.raises(ConflictError):
+            calls.open("twilio", start())
+
+
 async def test_a_complete_call_is_neither_silent_nor_continued(tmp_path, monkeypatch):
     """What was said in full may take long to be scored; nobody is missed meanwhile, and nobody joins."""
     monkeypatch.setattr(intake, "LOOK_S", 0.0)
