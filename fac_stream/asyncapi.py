@@ -98,7 +98,7 @@ def markdown() -> str:
         parts.append(f"\n## `{model.model_fields['type'].default}`\n\n{_about(model)}\n")
         parts += _table(schemas[model.__name__], own, enums)
     parts.append("\n## Records inside events\n")
-    for name in ("CallSummary", "LegSummary"):
+    for name in ("Explanation", "DrivingWindow", "ScorePoint", "CallSummary", "LegSummary"):
         parts.append(f"\n### {name}\n\n{schemas[name]['description']}\n")
         parts += _table(schemas[name], schemas[name]["properties"], enums)
     return "\n".join(parts) + "\n"
