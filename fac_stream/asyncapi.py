@@ -17,6 +17,7 @@ from fac_stream.events import (
     AlertMarked,
     AlertRaised,
     AlertResolved,
+    CallDeleted,
     CallEnded,
     CallStarted,
     DecisionChanged,
@@ -36,6 +37,7 @@ MESSAGES: tuple[type[Event], ...] = (
     AlertMarked,
     HealthChanged,
     CallEnded,
+    CallDeleted,
 )
 CLOSE_CODES = {
     1001: "the daemon is stopping; reconnect later",

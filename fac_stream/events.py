@@ -109,7 +109,7 @@ class WindowScored(Event):
     """RMS level, dB relative to full scale; null for digital silence."""
     quality: list[str] = Field(default_factory=list)
     """In what a scored window leaves the range that the bundle was calibrated on, so that its score deserves
-    less trust: ``quiet``, ``narrowband``, ``clipped``, ``noisy``; later versions may know more."""
+    less trust: ``quiet``, ``narrowband``, ``clipped``, ``noisy``, ``lossy``; later versions may know more."""
     decision: Decision
     """The decision on the leg after this window."""
     model: str
@@ -287,6 +287,12 @@ class CallEnded(Event):
     """Where each leg stood at the end."""
 
 
+class CallDeleted(Event):
+    """All that is kept of a call goes, also its alerts and evidence: somebody asked for it. Never dropped."""
+
+    type: Literal["call.deleted"] = "call.deleted"
+
+
 class CallSummary(Frozen):
     """One call as ``GET /api/calls`` and the snapshot show it."""
 
@@ -363,6 +369,7 @@ AnyEvent = Annotated[
     | AlertMarked
     | HealthChanged
     | CallEnded
+    | CallDeleted
     | Snapshot,
     Field(discriminator="type"),
 ]
@@ -377,6 +384,7 @@ EVENT_TYPES = (
     "alert.marked",
     "health.changed",
     "call.ended",
+    "call.deleted",
 )
 
 

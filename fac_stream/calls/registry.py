@@ -7,7 +7,16 @@ from fac_stream.bus import Bus
 from fac_stream.calls.call import Call, CallRunner
 from fac_stream.config import Config
 from fac_stream.errors import ConflictError, RefusedError
-from fac_stream.events import AlertRaised, AlertResolved, CallDetail, CallEnded, CallSummary, Event, Snapshot
+from fac_stream.events import (
+    AlertRaised,
+    AlertResolved,
+    CallDeleted,
+    CallDetail,
+    CallEnded,
+    CallSummary,
+    Event,
+    Snapshot,
+)
 from fac_stream.scoring.base import Scorer
 from fac_stream.scoring.batcher import Batcher
 from fac_stream.sources.base import Source
@@ -20,7 +29,7 @@ class Calls:
         self._config = config
         self._bus = bus
         self._scorer = scorer
-        self._runner = CallRunner(config, batcher, bus, scorer.model)
+        self._runner = CallRunner(config, batcher, bus, scorer)
         self._active: dict[str, Call] = {}
         self._ended: deque[Call] = deque(maxlen=config.history.max_calls)
         self._closing = False
@@ -89,6 +98,9 @@ class Calls:
         )
 
     def _on_event(self, event: Event) -> None:
+        if isinstance(event, CallDeleted):
+            kept = [call for call in self._ended if call.call_id != event.call_id]
+            self._ended = deque(kept, maxlen=self._ended.maxlen)
         if not isinstance(event, AlertRaised | AlertResolved):
             return
         # Alerts are published once they are on disk: their call may have ended by then.
@@ -96,7 +108,8 @@ class Calls:
             if call.call_id != event.call_id:
                 continue
             if isinstance(event, AlertRaised):
-                call.alerts[event.alert_id] = event
+                # Why it was raised is asked for where somebody looks at it; lists and snapshots stay small.
+                call.alerts[event.alert_id] = event.model_copy(update={"explanation": None})
                 return
             if event.alert_id in call.alerts:
                 call.resolved_alerts.append(call.alerts.pop(event.alert_id))

@@ -143,6 +143,14 @@ const REDUCERS = {
     store.emit("call", call);
     store.emit("ended");
   },
+
+  "call.deleted"(store, event) {
+    const others = (known) => known.call_id !== event.call_id;
+    store.ended = store.ended.filter(others);
+    store.alerts = store.alerts.filter(others);
+    store.emit("ended");
+    store.emit("alerts");
+  },
 };
 
 /** Windows overlap: of each, only the part that the hop adds is new. */
