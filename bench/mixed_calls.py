@@ -359,6 +359,7 @@ async def _bench(options: argparse.Namespace, folder: Path) -> bool:
             "ingest": {"max_calls": 2 * options.calls + 2},
             "windows": {"hop_s": options.hop},
             "alerts": {"database": str(folder / "alerts.db")},
+            "history": {"database": str(folder / "history.db"), "audit": str(folder / "audit.jsonl")},
             "logging": {"level": "warning", "format": "json"},
         }
         with running(folder, settings) as (daemon, address):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -45,11 +46,9 @@ class Daemon:
 
 @contextmanager
 def running(folder: Path, **settings):
-    """Start ``fac run`` with these sections of the configuration on a free port."""
+    """Start ``fac run`` with these sections of the configuration on a free port; its state is in ``folder``."""
     path = folder / "config.yaml"
-    settings = {"server": {"port": 0}, **settings}
-    settings["alerts"] = {"database": str(folder / "alerts.db"), **settings.get("alerts", {})}
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml.safe_dump({"server": {"port": 0}, **settings}))
     log = folder / "daemon.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
@@ -57,6 +56,7 @@ def running(folder: Path, **settings):
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            env=os.environ | {"STATE_DIRECTORY": str(folder)},
         )
     watchdog = threading.Timer(START_S, process.kill)
     watchdog.start()
