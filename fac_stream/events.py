@@ -211,6 +211,8 @@ class AlertResolved(Event):
     """The alert that is over."""
     category: Category = "fraud"
     """As of the alert."""
+    severity: Severity = "critical"
+    """As of the alert."""
     rule: str
     """Name of the rule."""
     reason: Literal["cleared", "call_ended", "restarted"]
