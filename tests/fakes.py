@@ -48,8 +48,10 @@ class FakeScorer:
     """
 
     model = "fake@00000000"
+    version = "0"
     device = "cpu"
     calibration = Calibration(prior_windows=0.0)
+    tables = None
 
     def __init__(self, on_score: Callable[[Samples], None] | None = None) -> None:
         self.batches: list[int] = []

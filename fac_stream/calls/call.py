@@ -15,6 +15,7 @@ from fac_stream.audio.frames import AudioFormat, Window
 from fac_stream.audio.legs import CallCutter
 from fac_stream.bus import Bus
 from fac_stream.calls.decision import LegDecision, worst
+from fac_stream.calls.explanation import MOST_POINTS, Drivers
 from fac_stream.calls.quality import UsualQuality
 from fac_stream.calls.timeline import Timeline
 from fac_stream.config import Config
@@ -28,12 +29,13 @@ from fac_stream.events import (
     Decision,
     DecisionChanged,
     EndReason,
+    Explanation,
     LegSummary,
     SkipReason,
     TimelinePoint,
     WindowScored,
 )
-from fac_stream.scoring.base import WindowVerdict
+from fac_stream.scoring.base import Scorer, WindowVerdict
 from fac_stream.scoring.batcher import Batcher
 from fac_stream.sources.base import Source
 
@@ -55,6 +57,7 @@ class Leg:
         self._peak: float | None = None
         self._level_dbfs: float | None = None
         self._quality = UsualQuality()
+        self._drivers = Drivers()
         self._windows = 0
         self._scored = 0
 
@@ -63,6 +66,8 @@ class Leg:
         decision = self.decision.update(
             window.start_s, window.end_s, verdict.score, verdict.speech_s, verdict.skipped
         )
+        self._drivers.add(window.start_s, window.end_s, verdict.score, verdict.speech_s, verdict.quality)
+        self._drivers.decided(decision)
         self._worst = worst([self._worst, decision])
         self._windows += 1
         self._level_dbfs = verdict.level_dbfs
@@ -80,6 +85,11 @@ class Leg:
                 decision=decision,
             )
         )
+
+    def explain(self, model: str, bundle_version: str) -> Explanation:
+        """Why this leg is called synthetic."""
+        timeline = self.timeline.points(MOST_POINTS)
+        return self._drivers.explain(timeline, self._quality.flags, model, bundle_version)
 
     def summary(self) -> LegSummary:
         """Where this leg stands."""
@@ -171,11 +181,12 @@ class TooLongError(Exception):
 class CallRunner:
     """Moves frames of calls to windows, scores, decisions and events."""
 
-    def __init__(self, config: Config, batcher: Batcher, bus: Bus, model: str) -> None:
+    def __init__(self, config: Config, batcher: Batcher, bus: Bus, scorer: Scorer) -> None:
         self._config = config
         self._batcher = batcher
         self._bus = bus
-        self._model = model
+        self._model = scorer.model
+        self._bundle_version = scorer.version
 
     async def run(self, call: Call, source: Source) -> CallEnded:
         """Consume the source until it ends; publish everything, the end last.
@@ -268,6 +279,9 @@ class CallRunner:
                 smoothed=smoothed,
                 speech_s=leg.decision.speech_s,
                 model=self._model,
+                explanation=leg.explain(self._model, self._bundle_version)
+                if decision is Decision.SYNTHETIC
+                else None,
             )
 
     def _end(self, call: Call, reason: EndReason, detail: str | None) -> CallEnded:

@@ -36,9 +36,10 @@ class Timeline:
                 self._thin()
         self._added += 1
 
-    def points(self) -> list[TimelinePoint]:
-        """What was kept, oldest first."""
-        return [self._point(index) for index in range(len(self._decisions))]
+    def points(self, most: int | None = None) -> list[TimelinePoint]:
+        """What was kept, oldest first; of that, the last ``most``."""
+        first = 0 if most is None else max(0, len(self._decisions) - most)
+        return [self._point(index) for index in range(first, len(self._decisions))]
 
     def _point(self, index: int) -> TimelinePoint:
         end_s, score, smoothed, speech_s = self._numbers[NUMBERS * index : NUMBERS * (index + 1)]

@@ -7,6 +7,7 @@ import numpy as np
 
 from fac_model.bundle import BundleManifest
 from fac_model.calibration import Calibration
+from fac_model.decision import DecisionTables
 from fac_model.quality import measure
 from fac_stream.audio.frames import Samples
 from fac_stream.errors import ScorerError
@@ -33,12 +34,20 @@ class Scorer(Protocol):
         """Name and short hash of the bundle, as events carry it."""
 
     @property
+    def version(self) -> str:
+        """The version that the bundle gives itself."""
+
+    @property
     def device(self) -> str:
         """``cpu`` or ``cuda``."""
 
     @property
     def calibration(self) -> Calibration:
         """The bundle's; scores are calibrated already, calls are not."""
+
+    @property
+    def tables(self) -> DecisionTables | None:
+        """How the bundle's windows add up to a decision; None where it does not say."""
 
     def score(self, windows: Samples) -> Scores:
         """Score float32 ``[B, 32000]``, at least one window.

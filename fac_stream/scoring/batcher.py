@@ -113,6 +113,7 @@ class Batcher:
         on_batch: Callable[[BatchStats], None] | None = None,
     ) -> None:
         self.calibration = scorer.calibration
+        self.tables = scorer.tables
         self._judge = Judge(scorer, gate, speech)
         self._batching = batching
         self._on_batch = on_batch

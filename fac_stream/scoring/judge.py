@@ -13,6 +13,9 @@ from fac_stream.config import Speech
 from fac_stream.events import SkipReason
 from fac_stream.scoring.base import Scorer, Scores, WindowVerdict
 
+LOSSY = 0.05
+"""Share of a window that was made up in place of lost packets, above which its score deserves less trust."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -56,14 +59,17 @@ class Judge:
         if chosen:
             scores = self._scorer.score(samples[chosen])
             for place, i in enumerate(chosen):
-                verdicts[i] = self._verdict(scores, place, verdicts[i])
+                verdicts[i] = self._verdict(scores, place, windows[i], verdicts[i])
         return Judgement(verdicts, gated - started, time.perf_counter() - gated)
 
-    def _verdict(self, scores: Scores, place: int, unscored: WindowVerdict) -> WindowVerdict:
+    def _verdict(
+        self, scores: Scores, place: int, window: Window, unscored: WindowVerdict
+    ) -> WindowVerdict:
         """The verdict on a window that passed the gate: the network may still hear no speech in it."""
         if scores.speech is not None and scores.speech[place] < self._speech.network_threshold:
             return replace(unscored, speech_s=0.0)
-        quality = tuple(scores.quality[place])
+        lossy = ("lossy",) if window.concealed > LOSSY else ()
+        quality = (*scores.quality[place], *lossy)
         return replace(unscored, score=float(scores.synthetic[place]), skipped=None, quality=quality)
 
 

@@ -29,7 +29,9 @@ class OnnxScorer:
                 "or set model.backend: torch"
             )
         self.model = bundle.model_id
+        self.version = bundle.manifest.version
         self.calibration = bundle.manifest.calibration
+        self.tables = bundle.manifest.decision
         self._manifest = bundle.manifest
         try:
             self._session = onnxruntime.InferenceSession(

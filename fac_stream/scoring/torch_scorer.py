@@ -29,8 +29,10 @@ class TorchScorer:
         if device == "cpu":
             torch.set_num_threads(threads)
         self.model = bundle.model_id
+        self.version = bundle.manifest.version
         self.device = device
         self.calibration = bundle.manifest.calibration
+        self.tables = bundle.manifest.decision
         self._manifest = bundle.manifest
         try:
             self._detector = Detector.load(bundle, device)

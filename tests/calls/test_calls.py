@@ -9,7 +9,7 @@ from fac_stream.bus import Bus
 from fac_stream.calls.registry import Calls
 from fac_stream.config import Config
 from fac_stream.errors import AudioError, ConflictError, ProtocolError, RefusedError, SourceError
-from fac_stream.events import CallEnded, WindowScored
+from fac_stream.events import CallEnded, DecisionChanged, WindowScored
 from fac_stream.scoring.batcher import Batcher
 from tests.fakes import FakeGate, FakeScorer, ScriptedSource, scored_at
 
@@ -87,6 +87,26 @@ async def test_legs_are_decided_apart():
     ended = await house.run(ScriptedSource(stereo, legs=("caller", "agent")))
 
     assert {leg.leg: leg.decision for leg in ended.legs} == {"caller": "synthetic", "agent": "human"}
+
+
+async def test_a_synthetic_voice_is_explained():
+    """The decision carries the windows since the voice turned, the last scores, flags, model and version."""
+    house = House()
+
+    await house.run(ScriptedSource(np.concatenate([voice((0.02, 20.0)), 0.02 * voice((0.98, 20.0))])))
+
+    changes = [e for e in house.events if isinstance(e, DecisionChanged)]
+    assert {e.decision: e.explanation is None for e in changes} == {
+        "human": True,
+        "suspicious": True,
+        "synthetic": False,
+    }
+    told = changes[-1].explanation
+    assert 1 <= len(told.windows) <= 10
+    assert all(window.start_s >= 18.0 and window.score > 0.5 for window in told.windows)
+    assert told.windows[0].quality == ["quiet"]
+    assert told.timeline[-1].end_s == changes[-1].at_s
+    assert (told.model, told.bundle_version) == ("fake@00000000", "0")
 
 
 @pytest.mark.parametrize("frame_s", [0.01, 0.0375, 1.7])

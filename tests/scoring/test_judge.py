@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,12 @@ def test_verdicts_keep_their_places():
     verdicts = judge.judge(windows).verdicts
     assert [v.score for v in verdicts] == [pytest.approx(0.25), None, pytest.approx(0.75), pytest.approx(0.5)]
     assert [v.quality for v in verdicts] == [(), (), ("quiet",), ()]
+
+
+def test_a_window_with_made_up_packets_is_flagged():
+    """More than a twentieth of concealment is a flag of the window, beside those of the scorer."""
+    windows = [replace(window_of(FAINT * scored_at(0.5)), concealed=share) for share in (0.0, 0.05, 0.06)]
+
+    verdicts = Judge(FakeScorer(), FakeGate(), Speech()).judge(windows).verdicts
+
+    assert [verdict.quality for verdict in verdicts] == [("quiet",), ("quiet",), ("quiet", "lossy")]

@@ -1,0 +1,129 @@
+"""Which windows drove a decision. Pure; no clock, no I/O.
+
+Theory of operation
+-------------------
+A scored window is evidence: its bounded log-likelihood ratio, times the seconds of speech that are new in it.
+The evidence adds up as in Page's cumulative sum ("Continuous inspection schemes", 1954)::
+
+    sum   0 ──╱╲__ 0 ___╱▔▔▔╲___╱▔▔▔▔▔  alarm
+                   ^
+                   here it was last zero: what came before did not move this decision, and is forgotten
+
+Where the sum falls to zero the voice has proved as human as it seemed synthetic; a leg that is called human
+again, or unknown, starts at zero, too. Of the windows since then the few that brought most are kept, and the
+weight of each is its share of all that spoke for a synthetic voice.
+"""
+
+import heapq
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from fac_stream.calls.decision import SEVERITY, log_odds
+from fac_stream.events import Decision, DrivingWindow, Explanation, ScorePoint, TimelinePoint
+
+MOST_WINDOWS = 10
+MOST_POINTS = 60
+"""Of the timeline: half a minute at the default hop."""
+DIGITS = 4
+"""Of what is told; windows are no more exact than that."""
+
+
+class _Piece(NamedTuple):
+    """What one window brought; the order is that of the heap, least evidence first."""
+
+    evidence: float
+    end_s: float
+    start_s: float
+    score: float
+    quality: tuple[str, ...]
+
+
+class Drivers:
+    """The windows with most weight in the decision on one leg, fed with its scored windows in order."""
+
+    def __init__(self) -> None:
+        self._strongest: list[_Piece] = []  # a heap of at most MOST_WINDOWS
+        self._for = 0.0  # all that spoke for a synthetic voice
+        self._sum = 0.0  # less what spoke against it
+        self._end_s = 0.0
+        self._decision = Decision.UNKNOWN
+
+    def add(
+        self,
+        start_s: float,
+        end_s: float,
+        score: float | None,
+        speech_s: float,
+        quality: tuple[str, ...] = (),
+    ) -> None:
+        """Take in the next window; one without a score is no evidence, but what it covers is not new again.
+
+        Args:
+            start_s: where it begins, seconds since the start of the call.
+            end_s: where it ends.
+            score: calibrated probability of synthetic speech; None when it was not scored.
+            speech_s: seconds of speech in it.
+            quality: its flags.
+        """
+        span_s = end_s - start_s
+        new_s = min(end_s - self._end_s, span_s)
+        self._end_s = end_s
+        if score is None:
+            return
+        evidence = log_odds(score) * speech_s * new_s / span_s
+        self._sum += evidence
+        if self._sum <= 0.0:
+            self.forget()
+        elif evidence > 0.0:
+            self._for += evidence
+            self._keep(_Piece(evidence, end_s, start_s, score, quality))
+
+    def decided(self, decision: Decision) -> None:
+        """What is said of the leg after that window: one that is human, or unknown, again starts anew."""
+        better = SEVERITY.index(decision) < SEVERITY.index(self._decision)
+        if better and decision in (Decision.HUMAN, Decision.UNKNOWN):
+            self.forget()
+        self._decision = decision
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._strongest.clear()
+        self._for = self._sum = 0.0
+
+    def explain(
+        self, timeline: Iterable[TimelinePoint], quality: list[str], model: str, bundle_version: str
+    ) -> Explanation:
+        """Why the leg is called synthetic now.
+
+        Args:
+            timeline: the leg's last windows, at most ``MOST_POINTS``.
+            quality: the leg's flags.
+            model: name and hash of the bundle.
+            bundle_version: as the bundle calls itself.
+        """
+        return Explanation(
+            windows=[self._told(piece) for piece in sorted(self._strongest, reverse=True)],
+            timeline=[ScorePoint(end_s=point.end_s, score=_rounded(point.score)) for point in timeline],
+            quality=quality,
+            model=model,
+            bundle_version=bundle_version,
+        )
+
+    def _keep(self, piece: _Piece) -> None:
+        if len(self._strongest) < MOST_WINDOWS:
+            heapq.heappush(self._strongest, piece)
+        else:
+            heapq.heappushpop(self._strongest, piece)
+
+    def _told(self, piece: _Piece) -> DrivingWindow:
+        return DrivingWindow(
+            start_s=piece.start_s,
+            end_s=piece.end_s,
+            score=round(piece.score, DIGITS),
+            weight=round(min(1.0, piece.evidence / self._for), DIGITS),
+            quality=list(piece.quality),
+        )
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, DIGITS)
