@@ -39,6 +39,7 @@ from safetensors.numpy import save as save_safetensors
 
 from fac_model.calibration import Calibration
 from fac_model.config import FrontEndConfig, NetworkConfig
+from fac_model.decision import DecisionTables
 from fac_model.quality import QualityRange
 
 MANIFEST = "bundle.json"
@@ -81,6 +82,8 @@ class BundleManifest(BaseModel):
     """Of the convolutions in ``model.onnx``."""
     quality: QualityRange | None = None
     """Of the windows that it was calibrated on."""
+    decision: DecisionTables | None = None
+    """How its windows add up; without, theory has to do. It changes no score, so it is in no hash."""
     metrics: dict[str, JsonValue] = {}
     training: dict[str, JsonValue] = {}
     tensors: Annotated[dict[str, TensorType], Field(min_length=1, max_length=4096)]
@@ -181,6 +184,7 @@ class Bundle:
         *,
         calibration: Calibration | None = None,
         quality: QualityRange | None = None,
+        decision: DecisionTables | None = None,
         precision: Literal["float32", "int8"] | None = None,
         metrics: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
@@ -196,6 +200,7 @@ class Bundle:
         parts = {
             "calibration": calibration,
             "quality": quality,
+            "decision": decision,
             "precision": precision,
             "metrics": metrics,
             "training": training,

@@ -24,8 +24,6 @@ from fac_stream.config_systems import (
 )
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
-Threshold = Annotated[float, Field(ge=0.02, le=0.98)]
-"""Of smoothed scores, which never leave 0.01 to 0.99: one beyond would never be reached."""
 
 
 class Tls(Section):
@@ -163,20 +161,12 @@ class Batching(Section):
 
 
 class DecisionRule(Section):
-    """From scores to a decision, per leg."""
+    """From scores to a decision, per leg: how often it may be wrong."""
 
-    raise_at: Threshold = 0.9
-    suspect_at: Threshold = 0.7
-    clear_at: Threshold = 0.5
-    half_life_s: Annotated[float, Field(gt=0, le=600)] = 3.0
-    min_speech_s: Annotated[float, Field(ge=0, le=600)] = 2.5
+    false_alarms_per_100h: Annotated[float, Field(ge=0.1, le=100_000)] = 10.0
+    miss_rate: Annotated[float, Field(ge=0.001, le=0.5)] = 0.1
+    raise_at: Annotated[float, Field(ge=0, le=1000)] | None = None
     forget_after_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
-
-    @model_validator(mode="after")
-    def _thresholds_are_ordered(self) -> Self:
-        if not self.clear_at <= self.suspect_at <= self.raise_at:
-            raise ValueError("thresholds must satisfy clear_at <= suspect_at <= raise_at")
-        return self
 
 
 class Logging(Section):

@@ -102,7 +102,7 @@ class WindowScored(Event):
     skipped: SkipReason | None = None
     """Why ``score`` is null."""
     smoothed: Probability | None = None
-    """The leg's smoothed score, on which the decision rests; null before the first scored window."""
+    """The leg's score over its last seconds of speech, for people; null before the first scored window."""
     speech_s: Seconds
     """Seconds of speech in this window."""
     level_dbfs: float | None = None
@@ -168,7 +168,7 @@ class DecisionChanged(Event):
     at_s: Seconds
     """Seconds since the start of the call."""
     smoothed: Probability | None
-    """The smoothed score that moved it."""
+    """The smoothed score by then."""
     speech_s: Seconds
     """Seconds of speech scored so far on this leg."""
     model: str
@@ -353,11 +353,11 @@ class Snapshot(Event):
     hop_s: float
     """Seconds between windows."""
     raise_at: Probability
-    """Smoothed score from which a leg is synthetic."""
+    """Score above which a window is evidence for synthetic: while it lasts, a leg is on its way there."""
     suspect_at: Probability
-    """Smoothed score from which it is suspicious."""
+    """The same as ``raise_at``: half of the evidence that makes a leg synthetic makes it suspicious."""
     clear_at: Probability
-    """Smoothed score below which it is human again."""
+    """Score below which a window is evidence for human."""
     calls: list[CallSummary]
     """Calls that are going on."""
 

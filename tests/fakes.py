@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fac_model.calibration import Calibration
+from fac_model.decision import Curves, DecisionTables
 from fac_stream.audio.codecs import encode
 from fac_stream.audio.frames import SAMPLE_RATE, AudioFormat, Encoding, Frame, Samples, Window
 from fac_stream.errors import ScorerError
@@ -40,6 +41,13 @@ def scored_at(score: float, seconds: float = 2.0, rate: int = SAMPLE_RATE) -> Sa
     return tone(seconds, 500.0 + 2000.0 * score, rate=rate)
 
 
+_CURVES = Curves(alarm=((1.0, 4.0), (1000.0, 3.0)), human=((0.01, 4.0), (0.5, 2.0)))
+TABLES = DecisionTables(
+    shrink=1.0, alarm_reference=0.5, human_reference=0.5, wideband=_CURVES, telephone=_CURVES, mixed=_CURVES
+)
+"""Some seconds of what is clearly one or the other decide."""
+
+
 class FakeScorer:
     """Scores a window by its dominant frequency, see ``scored_at``; silence scores 0, faint ones are quiet.
 
@@ -51,7 +59,7 @@ class FakeScorer:
     version = "0"
     device = "cpu"
     calibration = Calibration(prior_windows=0.0)
-    tables = None
+    tables = TABLES
 
     def __init__(self, on_score: Callable[[Samples], None] | None = None) -> None:
         self.batches: list[int] = []

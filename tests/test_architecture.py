@@ -29,7 +29,7 @@ ALLOWED = {
     "sources": {"audio", "protocols"},
     "scoring": {"audio", "model"},
     "metrics": {"scoring"},
-    "calls": {"audio", "bus", "protocols", "scoring", "sources"},
+    "calls": {"audio", "bus", "model", "protocols", "scoring", "sources"},
     "listeners": {"audio", "calls", "protocols"},
     "storage": set(),
     "alerts": {"bus", "storage"},
@@ -73,6 +73,7 @@ LEAVES = {"errors", "events", "config", "daemon_thread"}
 ROOM_OF = {
     "fac_stream.__main__": "cli",
     "fac_stream.config_alerts": "config",
+    "fac_stream.config_hooks": "config",
     "fac_stream.config_section": "config",
     "fac_stream.config_storage": "config",
     "fac_stream.config_systems": "config",

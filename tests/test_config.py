@@ -61,7 +61,6 @@ def test_every_key_of_the_reference_is_commented():
         ("server:\n  port: 70000\n", "c.yaml:2: server.port: "),
         ("sources:\n  - type: file\n    path: a.wav\n    pace: slow\n", "c.yaml:4: sources.0.pace: "),
         ("sources:\n  - {type: radio}\n", "c.yaml:2: sources.0: "),
-        ("decision:\n  raise_at: 0.2\n", "c.yaml:1: decision: thresholds must satisfy"),
         (
             "alerts:\n  webhooks:\n    - url: http://x\n      secret: abc\n",
             "c.yaml:4: alerts.webhooks.0.secret: ",
@@ -75,7 +74,7 @@ def test_every_key_of_the_reference_is_commented():
         ("a: 2024-99-99\n", "not valid YAML"),
         ("a: \0\n", "not valid YAML"),
         ("? [1]\n: 2\n", "c.yaml:1: a key must be a word"),
-        ("decision:\n  raise_at: 0.995\n", "c.yaml:2: decision.raise_at: "),
+        ("decision:\n  miss_rate: 0.995\n", "c.yaml:2: decision.miss_rate: "),
         (
             f"alerts:\n  webhooks:\n    - {{url: 'http://a..b/', secret: {SECRET}}}\n",
             "webhooks.0.url: a webhook url",

@@ -1,4 +1,4 @@
-"""How the daemon decides, with the defaults that it ships."""
+"""What the daemon scores and what counts as an alert in a clip, with the defaults that it ships."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fac_model.calibration import Calibration
-from fac_stream.config import DecisionRule, Speech
+from fac_stream.config import Speech
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class Rules:
     """A bundle's calibration and the daemon's thresholds."""
 
     calibration: Calibration
-    raise_at: float = DecisionRule().raise_at
-    """Probability from which it raises an alert."""
+    raise_at: float = 0.9
+    """Probability from which a whole clip would be worth an alert; calls are decided by ``calls.decision``."""
     min_speech_s: float = Speech().min_s
     """Seconds of speech, after silero-vad, that a window needs to be scored."""
     network_threshold: float = Speech().network_threshold

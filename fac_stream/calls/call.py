@@ -11,10 +11,11 @@ from typing import Any
 
 import structlog
 
+from fac_model.decision import DecisionTables
 from fac_stream.audio.frames import AudioFormat, Window
 from fac_stream.audio.legs import CallCutter
 from fac_stream.bus import Bus
-from fac_stream.calls.decision import LegDecision, worst
+from fac_stream.calls.decision import LegDecision, Thresholds, profile_of, worst
 from fac_stream.calls.explanation import MOST_POINTS, Drivers
 from fac_stream.calls.quality import UsualQuality
 from fac_stream.calls.timeline import Timeline
@@ -48,9 +49,9 @@ MAX_RESOLVED_ALERTS = 20
 class Leg:
     """One speaker's channel: its decision, counts and history."""
 
-    def __init__(self, name: str, config: Config) -> None:
+    def __init__(self, name: str, config: Config, thresholds: Thresholds) -> None:
         self.name = name
-        self.decision = LegDecision(config.decision)
+        self.decision = LegDecision(thresholds)
         self.timeline = Timeline(config.history.max_points)
         self._worst = Decision.UNKNOWN
         self._last: float | None = None
@@ -113,6 +114,7 @@ class Call:
     """The state of one call, while it goes on and after."""
 
     config: Config
+    tables: DecisionTables | None
     call_id: str
     source: str
     format: AudioFormat
@@ -128,21 +130,27 @@ class Call:
     resolved_alerts: deque[AlertRaised] = field(default_factory=lambda: deque(maxlen=MAX_RESOLVED_ALERTS))
 
     @classmethod
-    def of(cls, source: Source, config: Config) -> "Call":
-        """The call that a source is about to make."""
-        return cls(
+    def of(cls, source: Source, config: Config, tables: DecisionTables | None) -> "Call":
+        """The call that a source is about to make; ``tables`` are of the bundle that will score it."""
+        call = cls(
             config=config,
+            tables=tables,
             call_id=source.call_id,
             source=source.kind,
             format=source.format,
             metadata=source.metadata,
-            legs={name: Leg(name, config) for name in source.format.legs},
+            legs={},
         )
+        for name in source.format.legs:
+            call.leg(name)
+        return call
 
     def leg(self, name: str) -> Leg:
         """The leg of this name; one that joins while the call goes on begins here."""
         if name not in self.legs:
-            self.legs[name] = Leg(name, self.config)
+            profile = profile_of(name, self.format.sample_rate)
+            thresholds = Thresholds.of(self.config.decision, self.tables, profile)
+            self.legs[name] = Leg(name, self.config, thresholds)
         return self.legs[name]
 
     def summary(self) -> CallSummary:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fac_model.decision import DecisionTables
 from fac_stream.audio.frames import AudioFormat, Encoding, Frame, Window, default_legs
 from fac_stream.audio.media import open_media
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.audio.windows import WindowCutter
-from fac_stream.calls.decision import LegDecision, worst
+from fac_stream.calls.decision import LegDecision, Thresholds, profile_of, worst
 from fac_stream.calls.quality import UsualQuality
 from fac_stream.config import Config, DecisionRule
 from fac_stream.daemon_thread import DaemonThread
@@ -92,6 +93,8 @@ class Recording:
         self._hop_s = hop_s
         self.legs: tuple[str, ...] = ()
         """Known once ``blocks`` is under way."""
+        self.sample_rate = 0
+        """Hertz; known then, too."""
         self.duration_s = 0.0
         """What was decoded so far; the whole once ``blocks`` is exhausted."""
 
@@ -103,7 +106,7 @@ class Recording:
             AudioError: its rate, its channels, its duration or its samples are out of bounds.
         """
         with open_media(self._source) as media:
-            self.legs = default_legs(media.channels)
+            self.legs, self.sample_rate = default_legs(media.channels), media.sample_rate
             cutter = WindowCutter(AudioFormat(media.sample_rate, Encoding.PCM_F32LE, self.legs), self._hop_s)
             ready: list[Window] = []
             position = 0
@@ -117,6 +120,10 @@ class Recording:
             ready += cutter.flush()
             if ready:
                 yield ready
+
+    def thresholds(self, rule: DecisionRule, tables: DecisionTables | None) -> dict[str, Thresholds]:
+        """Of each leg, once ``blocks`` is exhausted; ``tables`` are the bundle's."""
+        return {leg: Thresholds.of(rule, tables, profile_of(leg, self.sample_rate)) for leg in self.legs}
 
 
 def score_recording(
@@ -134,7 +141,8 @@ def score_recording(
     rows: list[WindowRow] = []
     for windows in recording.blocks():
         rows += _rows(windows, judge.judge(windows).verdicts)
-    return summarise(rows, recording.legs, recording.duration_s, config.decision, scorer.calibration.call_llr)
+    legs = recording.thresholds(config.decision, scorer.tables)
+    return summarise(rows, legs, recording.duration_s, scorer.calibration.call_llr)
 
 
 async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, config: Config) -> RecordingScore:
@@ -153,21 +161,24 @@ async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, confi
             rows += _rows(windows, await batcher.score(windows, live=False))
     if any(row.skipped is SkipReason.FAILED for row in rows):
         raise ScorerError("the model failed on a part of the recording: try again; the log has the reason")
+    legs = recording.thresholds(config.decision, batcher.tables)
     # Of a recording of hours that takes a second.
     return await asyncio.to_thread(
-        summarise, rows, recording.legs, recording.duration_s, config.decision, batcher.calibration.call_llr
+        summarise, rows, legs, recording.duration_s, batcher.calibration.call_llr
     )
 
 
 def summarise(
     rows: Sequence[WindowRow],
-    legs: Sequence[str],
+    legs: Mapping[str, Thresholds],
     duration_s: float,
-    rule: DecisionRule,
     call_llr: CallLlr,
 ) -> RecordingScore:
     """What the windows of a recording say together. Pure; ``rows`` are in order of their ends."""
-    summaries = [_leg_score(leg, [row for row in rows if row.leg == leg], rule, call_llr) for leg in legs]
+    summaries = [
+        _leg_score(leg, [row for row in rows if row.leg == leg], limits, call_llr)
+        for leg, limits in legs.items()
+    ]
     score = max((s.fakeness_score for s in summaries if s.fakeness_score is not None), default=None)
     prediction: Literal["fake", "real", "unknown"] = "unknown"
     if score is not None:
@@ -185,8 +196,8 @@ def summarise(
     )
 
 
-def _leg_score(leg: str, rows: Sequence[WindowRow], rule: DecisionRule, call_llr: CallLlr) -> LegScore:
-    decision, quality = LegDecision(rule), UsualQuality()
+def _leg_score(leg: str, rows: Sequence[WindowRow], limits: Thresholds, call_llr: CallLlr) -> LegScore:
+    decision, quality = LegDecision(limits), UsualQuality()
     speech_s = end_s = 0.0
     for row in rows:
         decision.update(row.start_s, row.end_s, row.score, row.speech_s, row.skipped)

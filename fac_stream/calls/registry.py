@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from fac_stream.bus import Bus
 from fac_stream.calls.call import Call, CallRunner
+from fac_stream.calls.decision import Thresholds
 from fac_stream.config import Config
 from fac_stream.errors import ConflictError, RefusedError
 from fac_stream.events import (
@@ -29,6 +30,8 @@ class Calls:
         self._config = config
         self._bus = bus
         self._scorer = scorer
+        # The references, which are all that is asked of it, are the same in every profile.
+        self._scale = Thresholds.of(config.decision, scorer.tables, "wideband")
         self._runner = CallRunner(config, batcher, bus, scorer)
         self._active: dict[str, Call] = {}
         self._ended: deque[Call] = deque(maxlen=config.history.max_calls)
@@ -53,7 +56,7 @@ class Calls:
             )
         if source.call_id in self._active:
             raise ConflictError(f"a call {source.call_id!r} is going on")
-        call = self._active[source.call_id] = Call.of(source, self._config)
+        call = self._active[source.call_id] = Call.of(source, self._config, self._scorer.tables)
         return call
 
     async def run(self, call: Call, source: Source) -> CallEnded:
@@ -91,9 +94,9 @@ class Calls:
             model=self._scorer.model,
             device=self._scorer.device,
             hop_s=self._config.windows.hop_s,
-            raise_at=self._config.decision.raise_at,
-            suspect_at=self._config.decision.suspect_at,
-            clear_at=self._config.decision.clear_at,
+            raise_at=self._scale.rises_above,
+            suspect_at=self._scale.rises_above,
+            clear_at=self._scale.falls_below,
             calls=[call.summary() for call in self._active.values()],
         )
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fac_model.calibration import Calibration
+from fac_stream.calls.decision import Thresholds
 from fac_stream.calls.recording import (
     BLOCK,
     Recording,
@@ -27,7 +28,8 @@ from fac_stream.scoring.batcher import Batcher
 from tests.fakes import BlockedScorer, FailingScorer, FakeGate, FakeScorer, scored_at
 
 CONFIG = Config.model_validate({"batching": {"max_wait_ms": 0}})
-RULES = (DecisionRule(), FakeScorer.calibration.call_llr)
+LIMITS = Thresholds.of(DecisionRule(), None, "mixed")
+CALL_LLR = FakeScorer.calibration.call_llr
 
 
 def wav(*channels, rate=16_000):
@@ -72,6 +74,11 @@ def rows(scores, leg="mixed", hop_s=0.5):
     ]
 
 
+def legs(*names):
+    """Each with the thresholds of theory."""
+    return dict.fromkeys(names, LIMITS)
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.none() | st.floats(0.0, 1.0), max_size=30),
@@ -81,9 +88,9 @@ def test_a_summary_says_one_thing(left, right):
     """Score, prediction and confidence agree, and lie within what the windows said."""
     result = summarise(
         rows(left, "caller") + rows(right, "agent"),
-        ("caller", "agent"),
+        legs("caller", "agent"),
         60.0,
-        *RULES,
+        CALL_LLR,
     )
     scores = [value for value in left + right if value is not None]
     if not scores:
@@ -101,17 +108,17 @@ def test_a_summary_says_one_thing(left, right):
 
 def test_the_score_is_the_mean_of_log_odds():
     """Windows are averaged as log-odds, and a certain one cannot outvote all others."""
-    result = summarise(rows([0.2, 0.8, 0.9]), ("mixed",), 3.0, *RULES)
+    result = summarise(rows([0.2, 0.8, 0.9]), legs("mixed"), 3.0, CALL_LLR)
     odds = sum(math.log(p / (1 - p)) for p in (0.2, 0.8, 0.9)) / 3
     assert result.fakeness_score == pytest.approx(1 / (1 + math.exp(-odds)))
-    assert summarise(rows([1.0] + [0.05] * 9), ("mixed",), 6.5, *RULES).prediction == "real"
+    assert summarise(rows([1.0] + [0.05] * 9), legs("mixed"), 6.5, CALL_LLR).prediction == "real"
 
 
 def test_short_recordings_are_less_sure():
     """The mean is shrunk by the bundle's prior: two windows by half of two, many nearly not at all."""
     shrunk = Calibration(prior_windows=2.0).call_llr
     for count, share in ((2, 0.5), (38, 0.95)):
-        result = summarise(rows([0.9] * count), ("mixed",), 20.0, DecisionRule(), shrunk)
+        result = summarise(rows([0.9] * count), legs("mixed"), 20.0, shrunk)
         odds = math.log(result.fakeness_score / (1 - result.fakeness_score))
         assert odds == pytest.approx(share * math.log(9))
 
@@ -120,7 +127,7 @@ def test_what_half_of_the_windows_are_flagged_with_is_told():
     """A flag of one window is its own; one of most is the leg's, and the recording's; silence has no say."""
     flags = [("noisy",), ("noisy", "quiet"), (), ("noisy",)]
     timeline = [replace(row, quality=own) for row, own in zip(rows([0.5] * 4), flags, strict=True)]
-    result = summarise(timeline + rows([None] * 9), ("mixed", "other"), 9.0, *RULES)
+    result = summarise(timeline + rows([None] * 9), legs("mixed", "other"), 9.0, CALL_LLR)
     assert [leg.quality for leg in result.legs] == [["noisy"], []]
     assert result.quality == ["noisy"]
 
@@ -134,15 +141,15 @@ def test_quality_comes_with_the_score():
 
 def test_windows_without_speech_change_nothing():
     """Pauses are no evidence for either side."""
-    plain = summarise(rows([0.8] * 6), ("mixed",), 4.5, *RULES)
-    paused = summarise(rows([0.8, None] * 6), ("mixed",), 7.5, *RULES)
+    plain = summarise(rows([0.8] * 6), legs("mixed"), 4.5, CALL_LLR)
+    paused = summarise(rows([0.8, None] * 6), legs("mixed"), 7.5, CALL_LLR)
     assert plain.fakeness_score == pytest.approx(paused.fakeness_score)
 
 
 def test_the_worst_leg_counts():
     """One synthetic voice makes the recording synthetic, whichever leg it is on."""
     result = summarise(
-        rows([0.99] * 20, "caller") + rows([0.01] * 20, "agent"), ("caller", "agent"), 11.5, *RULES
+        rows([0.99] * 20, "caller") + rows([0.01] * 20, "agent"), legs("caller", "agent"), 11.5, CALL_LLR
     )
     assert [leg.decision for leg in result.legs] == [Decision.SYNTHETIC, Decision.HUMAN]
     assert result.decision is Decision.SYNTHETIC
@@ -152,7 +159,7 @@ def test_the_worst_leg_counts():
 
 def test_speech_is_counted_once():
     """Overlapping windows do not multiply the seconds of speech."""
-    assert summarise(rows([0.5] * 17), ("mixed",), 10.0, *RULES).speech_s == pytest.approx(10.0)
+    assert summarise(rows([0.5] * 17), legs("mixed"), 10.0, CALL_LLR).speech_s == pytest.approx(10.0)
 
 
 def test_the_whole_file_is_scored():
