@@ -2,23 +2,23 @@
 
 Theory of operation
 -------------------
-A scored window is evidence: its bounded log-likelihood ratio, times the seconds of speech that are new in it.
-The evidence adds up as in Page's cumulative sum ("Continuous inspection schemes", 1954)::
+A scored window is evidence: its bounded log-likelihood ratio, less the reference of ``decision.py``, times
+the seconds of speech that are new in it. The evidence adds up as in Page's cumulative sum (1954)::
 
     sum   0 ──╱╲__ 0 ___╱▔▔▔╲___╱▔▔▔▔▔  alarm
                    ^
                    here it was last zero: what came before did not move this decision, and is forgotten
 
-Where the sum falls to zero the voice has proved as human as it seemed synthetic; a leg that is called human
-again, or unknown, starts at zero, too. Of the windows since then the few that brought most are kept, and the
-weight of each is its share of all that spoke for a synthetic voice.
+Where the sum falls to zero the voice has proved as human as it seemed synthetic; a leg that comes to be
+called human, or unknown again, starts at zero, too. Of the windows since then the few that brought most are
+kept, and the weight of each is its share of all that spoke for a synthetic voice.
 """
 
 import heapq
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fac_stream.calls.decision import SEVERITY, log_odds
+from fac_stream.calls.decision import log_odds
 from fac_stream.events import Decision, DrivingWindow, Explanation, ScorePoint, TimelinePoint
 
 MOST_WINDOWS = 10
@@ -41,7 +41,9 @@ class _Piece(NamedTuple):
 class Drivers:
     """The windows with most weight in the decision on one leg, fed with its scored windows in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, reference: float = 0.0) -> None:
+        """``reference``: the log-likelihood ratio above which a window is evidence for synthetic."""
+        self._reference = reference
         self._strongest: list[_Piece] = []  # a heap of at most MOST_WINDOWS
         self._for = 0.0  # all that spoke for a synthetic voice
         self._sum = 0.0  # less what spoke against it
@@ -70,7 +72,7 @@ class Drivers:
         self._end_s = end_s
         if score is None:
             return
-        evidence = log_odds(score) * speech_s * new_s / span_s
+        evidence = (log_odds(score) - self._reference) * speech_s * new_s / span_s
         self._sum += evidence
         if self._sum <= 0.0:
             self.forget()
@@ -80,8 +82,7 @@ class Drivers:
 
     def decided(self, decision: Decision) -> None:
         """What is said of the leg after that window: one that is human, or unknown, again starts anew."""
-        better = SEVERITY.index(decision) < SEVERITY.index(self._decision)
-        if better and decision in (Decision.HUMAN, Decision.UNKNOWN):
+        if decision is not self._decision and decision in (Decision.HUMAN, Decision.UNKNOWN):
             self.forget()
         self._decision = decision
 
