@@ -27,6 +27,7 @@ from fac_stream import __version__, config, config_alerts, config_systems, logs
 from fac_stream.alerts.desk import Desk
 from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.alerts.outbox import Outbox
+from fac_stream.alerts.rules import Rules
 from fac_stream.alerts.webhook import post
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.bus import Bus
@@ -34,6 +35,7 @@ from fac_stream.calls.intake import Intake
 from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
 from fac_stream.errors import FacError
+from fac_stream.history.records import Records
 from fac_stream.listeners.audiosocket import AudioSocketListener
 from fac_stream.listeners.rtp import RtpListener
 from fac_stream.listeners.siprec import SiprecListener
@@ -84,11 +86,18 @@ class Daemon:
             )
             for source in settings.sources
         ]
+        self.records = Records(self.bus, settings, scorer.model)
         self.started_at = time.monotonic()
         self._desk: Desk | None = None
         self.bus.listen(self.metrics.on_event)
         self.metrics.describe(scorer.model, scorer.device)
         self.metrics.gauge("fac_calls_active", "Calls going on.", lambda: len(self.calls))
+        self.metrics.gauge(
+            "fac_history_unwritten", "Records that wait for the disk.", lambda: self.records.waiting
+        )
+        self.metrics.gauge(
+            "fac_history_lost", "Records that the disk will never have.", lambda: self.records.lost
+        )
         self.metrics.gauge("fac_subscribers", "Readers of /ws/events.", lambda: self.bus.subscribers)
 
     def health(self) -> dict[str, Any]:
@@ -97,6 +106,7 @@ class Daemon:
         problems += self.intake.problems
         problems += [f"{name}: {it.problem}" for name, it in self.listeners.items() if it.problem]
         problems += self._desk.problems if self._desk else []
+        problems += self.records.problems
         return {
             "status": "degraded" if problems else "ok",
             "problems": problems,
@@ -114,7 +124,9 @@ class Daemon:
         async with aiohttp.ClientSession() as session:
             desk = self._desk = self._open_desk(session)
             async with asyncio.TaskGroup() as vital:
-                tasks = [vital.create_task(part.run()) for part in (self.batcher, self.intake, desk)]
+                tasks = [
+                    vital.create_task(part.run()) for part in (self.batcher, self.intake, desk, self.records)
+                ]
                 async with listen(build(self._services()), self.config.server) as address:
                     local = [vital.create_task(listener.run()) for listener in self.listeners.values()]
                     local += [vital.create_task(source.run()) for source in self.sources]
@@ -126,8 +138,10 @@ class Daemon:
                     await self.intake.stop()
                     await _within(STOP_DEADLINE_S, desk.settle())  # while there are subscribers
                 await _within(OUTBOX_DEADLINE_S, desk.drain())
+                await _within(OUTBOX_DEADLINE_S, self.records.drain())
                 await _cancel(tasks)
             desk.close()
+            self.records.close()
         if desk.pending:
             log.error("alerts were not delivered before the end", count=desk.pending)
 
@@ -136,7 +150,13 @@ class Daemon:
             Outbox(hook, partial(post, session, hook), self.metrics.on_delivery)
             for hook in self.config.alerts.webhooks
         ]
-        desk = Desk(self.bus, Database(_database(self.config.alerts), MIGRATIONS), outboxes)
+        rules = Rules(self.config.alerts.rules, self.config.alerts.allow)
+        desk = Desk(self.bus, Database(_database(self.config.alerts), MIGRATIONS), outboxes, rules)
+        self.metrics.gauge(
+            "fac_alerts_allowed",
+            "Synthetic voices that raised no alert: alerts.allow has them.",
+            lambda: rules.allowed,
+        )
         self.metrics.gauge(
             "fac_alerts_unsaved", "Writes about alerts that the disk refuses.", lambda: desk.ledger.unsaved
         )
@@ -154,6 +174,7 @@ class Daemon:
             bundle=self.bundle,
             metrics=self.metrics,
             health=self.health,
+            recorder=self.records.recorder,
             rtp=rtp if isinstance(rtp, RtpListener) else None,
         )
 

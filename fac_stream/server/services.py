@@ -11,6 +11,7 @@ from fac_stream.bus import Bus
 from fac_stream.calls.intake import Intake
 from fac_stream.calls.registry import Calls
 from fac_stream.config import Config
+from fac_stream.history.recorder import Recorder
 from fac_stream.listeners.rtp import RtpListener
 from fac_stream.metrics import Metrics
 from fac_stream.scoring.base import Scorer
@@ -32,6 +33,8 @@ class Services:
     metrics: Metrics
     health: Callable[[], dict[str, Any]]
     """Plain JSON without secrets; ``status`` is ``ok``, ``degraded`` (serves, but not all of it) or else."""
+    recorder: Recorder | None = None
+    """None where no history is written."""
     rtp: RtpListener | None = None
     """None where the configuration names none."""
 

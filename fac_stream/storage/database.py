@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fac_stream.daemon_thread import DaemonThread
 from fac_stream.errors import StorageError
@@ -51,13 +51,15 @@ class Database:
         path: the file, made with mode 0600 where there is none; None keeps everything in memory.
         migrations: one string of statements for each version of the schema, from the first; ``user_version``
             of the file says how many of them it has seen. No statement holds a semicolon.
+        erases: what is deleted is overwritten, and the file shrinks; see also ``tidy``.
     """
 
-    def __init__(self, path: Path | None, migrations: Sequence[str]) -> None:
+    def __init__(self, path: Path | None, migrations: Sequence[str], *, erases: bool = False) -> None:
         self.path = path
         self.opened = 0
         """How many connections were made so far."""
         self._migrations = migrations
+        self._erases = erases
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._lock: int | None = None
@@ -72,28 +74,49 @@ class Database:
         Raises:
             StorageError: nothing was changed; the message says why and what to do.
         """
-        if not self._places.acquire(blocking=False):
-            raise StorageError(f"{self.path}: the disk does not answer")
-        future = self._thread.submit(self._transact, work)
-        future.add_done_callback(lambda _: self._places.release())
-        return await asyncio.shield(asyncio.wrap_future(future))
+        return await self._submit(self._transact, work)
+
+    async def tidy(self) -> bool:
+        """Bring all into the file itself and empty the journal, so that what was deleted stands in neither.
+
+        Returns:
+            False where a reader still needs the journal: try again later.
+
+        Raises:
+            StorageError: as ``run``.
+        """
+        return await self._submit(self._checkpoint)
 
     def close(self) -> None:
         """Close the file after what was handed over, without waiting for it."""
         self._thread.submit(self._disconnect)
         self._thread.shutdown()
 
+    async def _submit(self, call: Callable[..., T], *arguments: Any) -> T:
+        if not self._places.acquire(blocking=False):
+            raise StorageError(f"{self.path}: the disk does not answer")
+        future = self._thread.submit(self._guarded, call, *arguments)
+        future.add_done_callback(lambda _: self._places.release())
+        return await asyncio.shield(asyncio.wrap_future(future))
+
     def _transact(self, work: Work[T]) -> T:
+        connection = self._connected()
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # some faults have rolled back already
-                    connection.execute("ROLLBACK")
-                raise
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # some faults have rolled back already
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _checkpoint(self) -> bool:
+        return emptied(self._connected())
+
+    def _guarded(self, call: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return call(*arguments)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
@@ -103,7 +126,6 @@ class Database:
         except OSError as error:
             self._disconnect()
             raise StorageError(f"{self.path}: {error.strerror or error}") from error
-        return result
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection and self.path and _identity(self.path) != self._file:
@@ -119,7 +141,7 @@ class Database:
             self.path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False
         )
         try:
-            _prepare(self._connection, self._migrations)
+            _prepare(self._connection, self._migrations, erases=self._erases)
         except BaseException:
             self._disconnect()
             raise
@@ -160,6 +182,7 @@ def opened_beside(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema")
     except sqlite3.DatabaseError as error:
         connection.close()
@@ -167,7 +190,16 @@ def opened_beside(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+def emptied(connection: sqlite3.Connection) -> bool:
+    """Bring the journal into the file and empty it; False where a reader still needs it."""
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def _prepare(connection: sqlite3.Connection, migrations: Sequence[str], *, erases: bool) -> None:
+    if erases:
+        connection.execute("PRAGMA auto_vacuum = FULL")  # of a new file only
+        connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
