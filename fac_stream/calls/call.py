@@ -58,7 +58,7 @@ class Leg:
         self._peak: float | None = None
         self._level_dbfs: float | None = None
         self._quality = UsualQuality()
-        self._drivers = Drivers()
+        self._drivers = Drivers(thresholds.alarm_reference)
         self._windows = 0
         self._scored = 0
 
