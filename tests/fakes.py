@@ -57,6 +57,7 @@ class FakeScorer:
 
     model = "fake@00000000"
     version = "0"
+    backend = "onnx"
     device = "cpu"
     calibration = Calibration(prior_windows=0.0)
     tables = TABLES
@@ -76,7 +77,10 @@ class FakeScorer:
         peaks = np.abs(np.fft.rfft(windows, axis=1)).argmax(axis=1) / 2.0  # Hertz: two seconds
         scores = np.clip((peaks - 500.0) / 2000.0, 0.0, 1.0).astype(np.float32)
         return Scores(
-            scores, None, [["quiet"] if peak < FAINT else [] for peak in np.abs(windows).max(axis=1)]
+            scores,
+            None,
+            [["quiet"] if peak < FAINT else [] for peak in np.abs(windows).max(axis=1)],
+            [batch] * batch,
         )
 
 

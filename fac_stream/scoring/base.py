@@ -1,5 +1,6 @@
 """What the batcher and the calls need of a scorer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +25,9 @@ class Scores:
     """Probabilities that there is speech at all, float32 ``[B]``; None where the network does not tell."""
     quality: list[list[str]]
     """For each window, in what it leaves the range that the bundle was calibrated on."""
+    runs: list[int]
+    """With how many windows, itself included, each went through the network: on CPU its score's last bits
+    depend on whether it was alone, and on nothing else of its company."""
 
 
 class Scorer(Protocol):
@@ -36,6 +40,10 @@ class Scorer(Protocol):
     @property
     def version(self) -> str:
         """The version that the bundle gives itself."""
+
+    @property
+    def backend(self) -> str:
+        """``onnx`` or ``torch``, as ``model.backend`` names it."""
 
     @property
     def device(self) -> str:
@@ -57,28 +65,30 @@ class Scorer(Protocol):
         """
 
 
-def scores_of(manifest: BundleManifest, logits: Samples, windows: Samples) -> Scores:
+def scores_of(manifest: BundleManifest, logits: Sequence[Samples], windows: Samples) -> Scores:
     """Calibrated by the channel of each window.
 
     Args:
         manifest: of the bundle whose network it was.
-        logits: float32 ``[B, outputs]``.
+        logits: of each run of the network, float32 ``[n, outputs]``.
         windows: float32 ``[B, 32000]`` that they are for.
 
     Raises:
         ScorerError: a logit is missing or is not finite.
     """
+    every = np.concatenate(logits)
     expected = (len(windows), len(manifest.outputs))
-    if logits.shape != expected:
-        raise ScorerError(f"the scorer answered {list(logits.shape)}, not {list(expected)}")
-    if not np.isfinite(logits).all():
+    if every.shape != expected:
+        raise ScorerError(f"the scorer answered {list(every.shape)}, not {list(expected)}")
+    if not np.isfinite(every).all():
         raise ScorerError("the scorer answered with values that are not finite")
     calibration, quality = manifest.calibration, measure(windows)
     speech = calibration.speech
     return Scores(
-        synthetic=calibration.probability(logits[:, 0], quality.telephone),
-        speech=None if speech is None else speech.probability(logits[:, 1]),
+        synthetic=calibration.probability(every[:, 0], quality.telephone),
+        speech=None if speech is None else speech.probability(every[:, 1]),
         quality=manifest.quality.flags(quality) if manifest.quality else [[] for _ in windows],
+        runs=[len(run) for run in logits for _ in run],
     )
 
 
@@ -93,3 +103,5 @@ class WindowVerdict:
     """RMS; None for digital silence or where it was not measured."""
     quality: tuple[str, ...] = ()
     """In what a scored window leaves the range that the bundle was calibrated on."""
+    run: int = 0
+    """With how many windows a scored one went through the network, see ``Scores.runs``."""

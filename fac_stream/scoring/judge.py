@@ -70,7 +70,8 @@ class Judge:
             return replace(unscored, speech_s=0.0)
         lossy = ("lossy",) if window.concealed > LOSSY else ()
         quality = (*scores.quality[place], *lossy)
-        return replace(unscored, score=float(scores.synthetic[place]), skipped=None, quality=quality)
+        score, run = float(scores.synthetic[place]), scores.runs[place]
+        return replace(unscored, score=score, skipped=None, quality=quality, run=run)
 
 
 def _share(speech_s: float, window: Window) -> float:

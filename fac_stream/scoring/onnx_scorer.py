@@ -1,6 +1,5 @@
 """Scoring with ONNX Runtime on CPU: what the base install has, and the fastest way without a GPU."""
 
-import numpy as np
 import onnxruntime
 
 from fac_model.bundle import ONNX, Bundle
@@ -15,6 +14,7 @@ SLICE = 8
 class OnnxScorer:
     """Scores with the bundle's ``model.onnx``; the calibration is applied here."""
 
+    backend = "onnx"
     device = "cpu"
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
@@ -47,7 +47,7 @@ class OnnxScorer:
             ScorerError: ONNX Runtime failed, or its answer is none.
         """
         slices = [windows[i : i + SLICE] for i in range(0, len(windows), SLICE)]
-        return scores_of(self._manifest, np.concatenate([self._run(part) for part in slices]), windows)
+        return scores_of(self._manifest, [self._run(part) for part in slices], windows)
 
     def _run(self, windows: Samples) -> Samples:
         try:

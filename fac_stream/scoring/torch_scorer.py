@@ -1,6 +1,5 @@
 """Scoring with torch: on a GPU, or on CPU where a bundle has no ONNX graph."""
 
-import numpy as np
 import torch
 
 from fac_model.bundle import Bundle, BundleError
@@ -15,6 +14,8 @@ SLICE = {"cpu": 8, "cuda": 64}
 
 class TorchScorer:
     """Scores with ``fac_model.detector``."""
+
+    backend = "torch"
 
     def __init__(self, bundle: Bundle, device: str, threads: int) -> None:
         """Build the network on ``cpu`` or ``cuda``; on CPU, ``threads`` are set for the whole process.
@@ -50,7 +51,7 @@ class TorchScorer:
             logits = [self._detector.logits(windows[i : i + size]) for i in range(0, len(windows), size)]
         except (RuntimeError, ValueError) as error:
             raise ScorerError(f"torch failed on {len(windows)} windows on {self.device}: {error}") from error
-        return scores_of(self._manifest, np.concatenate(logits), windows)
+        return scores_of(self._manifest, logits, windows)
 
 
 def cuda_is_available() -> bool:

@@ -180,7 +180,7 @@ def test_what_is_no_answer_is_refused(bundle_path, waves, logits):
     """Missing, surplus and infinite logits never get through."""
     manifest = Bundle.load(bundle_path).manifest
     with pytest.raises(ScorerError):
-        scores_of(manifest, np.array(logits, np.float32), waves[:2])
+        scores_of(manifest, [np.array(logits, np.float32)], waves[:2])
 
 
 def test_a_model_that_fails_its_trial_is_not_opened(bundle_path, monkeypatch):
