@@ -12,28 +12,29 @@ Stopping: admit no more calls, end those that go on, tell subscribers, deliver w
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import aiohttp
 import structlog
 import uvloop
 
 from fac_model.bundle import Bundle
 from fac_stream import __version__, config, config_alerts, config_systems, logs
 from fac_stream.alerts.desk import Desk
+from fac_stream.alerts.hooks import opened
 from fac_stream.alerts.ledger import MIGRATIONS
+from fac_stream.alerts.message import Send
 from fac_stream.alerts.outbox import Outbox
 from fac_stream.alerts.rules import Rules
-from fac_stream.alerts.webhook import post
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.bus import Bus
 from fac_stream.calls.intake import Intake
 from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
+from fac_stream.config_hooks import Hook
 from fac_stream.errors import FacError
 from fac_stream.history.records import Records
 from fac_stream.listeners.audiosocket import AudioSocketListener
@@ -121,13 +122,13 @@ class Daemon:
 
     async def serve(self, stop: asyncio.Event, announce: Announce) -> None:
         """Run until ``stop`` is set or a vital task dies; ``announce`` gets the address once it answers."""
-        async with aiohttp.ClientSession() as session:
-            desk = self._desk = self._open_desk(session)
+        async with opened(self.config.alerts.hooks) as hooks:
+            desk = self._desk = self._open_desk(hooks)
             async with asyncio.TaskGroup() as vital:
                 tasks = [
                     vital.create_task(part.run()) for part in (self.batcher, self.intake, desk, self.records)
                 ]
-                async with listen(build(self._services()), self.config.server) as address:
+                async with listen(build(self._services(desk)), self.config.server) as address:
                     local = [vital.create_task(listener.run()) for listener in self.listeners.values()]
                     local += [vital.create_task(source.run()) for source in self.sources]
                     announce(address)
@@ -145,11 +146,8 @@ class Daemon:
         if desk.pending:
             log.error("alerts were not delivered before the end", count=desk.pending)
 
-    def _open_desk(self, session: aiohttp.ClientSession) -> Desk:
-        outboxes = [
-            Outbox(hook, partial(post, session, hook), self.metrics.on_delivery)
-            for hook in self.config.alerts.webhooks
-        ]
+    def _open_desk(self, hooks: Sequence[tuple[Hook, Send]]) -> Desk:
+        outboxes = [Outbox(hook, send, self.metrics.on_delivery) for hook, send in hooks]
         rules = Rules(self.config.alerts.rules, self.config.alerts.allow)
         desk = Desk(self.bus, Database(_database(self.config.alerts), MIGRATIONS), outboxes, rules)
         self.metrics.gauge(
@@ -162,7 +160,7 @@ class Daemon:
         )
         return desk
 
-    def _services(self) -> Services:
+    def _services(self, desk: Desk) -> Services:
         rtp = self.listeners.get("rtp")
         return Services(
             config=self.config,
@@ -173,6 +171,7 @@ class Daemon:
             scorer=self.scorer,
             bundle=self.bundle,
             metrics=self.metrics,
+            desk=desk,
             health=self.health,
             recorder=self.records.recorder,
             rtp=rtp if isinstance(rtp, RtpListener) else None,

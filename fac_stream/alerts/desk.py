@@ -6,35 +6,44 @@ warning that comes is worth more than one that is safe; the ledger's ``problem``
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
 from fac_stream.alerts.ledger import Found, Ledger
+from fac_stream.alerts.message import Message
 from fac_stream.alerts.outbox import Outbox
-from fac_stream.alerts.rules import SyntheticVoice
-from fac_stream.alerts.webhook import Message
+from fac_stream.alerts.records import AlertRecord, Wanted, marked, read, recorded
+from fac_stream.alerts.rules import Rules
 from fac_stream.bus import Bus
-from fac_stream.events import AlertRaised, AlertResolved, AnyEvent
-from fac_stream.storage.database import Database
+from fac_stream.errors import StorageError
+from fac_stream.events import AlertMarked, AlertRaised, AlertResolved, AnyEvent
+from fac_stream.storage.database import Database, Work
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 MAX_WAITING = 10_000
 """Alerts that may wait for the disk; the next ones are published without."""
+ANSWER_S = 5.0
+"""How long a question to the disk may take."""
 
 
 class Desk:
     """Where alerts come in, are written down and go out."""
 
-    def __init__(self, bus: Bus, database: Database, outboxes: Sequence[Outbox]) -> None:
+    def __init__(self, bus: Bus, database: Database, outboxes: Sequence[Outbox], rules: Rules) -> None:
         self.outboxes = outboxes
+        self.rules = rules
         self._bus = bus
-        self._rule = SyntheticVoice()
         self._by_receiver = {outbox.receiver.id: outbox for outbox in outboxes}
-        self.ledger = Ledger(database, [outbox.receiver for outbox in outboxes], self._on_found)
+        self.ledger = Ledger(database, [outbox.receiver for outbox in outboxes], self._on_found, bus.publish)
         for outbox in outboxes:
             outbox.ledger = self.ledger
         self._database = database
@@ -63,6 +72,44 @@ class Desk:
             while True:
                 await self._came.wait()
                 await self._record()
+
+    def take(self, alert: AlertRaised | AlertResolved) -> None:
+        """An alert that no rule made: it is written down and told like any other."""
+        alert = alert.model_copy(update={"time": datetime.now(UTC)})
+        if len(self._waiting) >= MAX_WAITING:
+            self._tell(alert, Message.of(alert))
+            return
+        self._waiting.append((alert, Message.of(alert)))
+        self._came.set()
+
+    async def mark(self, mark: AlertMarked) -> AlertRecord | None:
+        """Write a mark down; it is on disk when this returns, and published after that.
+
+        Returns:
+            the alert with its marks; None where there is no such alert.
+
+        Raises:
+            StorageError: nothing was written; the message says why and what to do.
+        """
+        found = await self._ask(partial(marked, mark))
+        self.ledger.look()
+        return found
+
+    async def records(self, wanted: Wanted) -> list[AlertRecord]:
+        """Alerts of this daemon and those before it on the same file, newest first.
+
+        Raises:
+            StorageError: the disk does not give them.
+        """
+        return await self._ask(partial(recorded, wanted))
+
+    async def record(self, alert_id: str) -> AlertRecord | None:
+        """One alert; None where there is none with this id.
+
+        Raises:
+            StorageError: the disk does not give it.
+        """
+        return await self._ask(partial(read, alert_id))
 
     async def settle(self) -> None:
         """Wait until every alert so far is published."""
@@ -98,13 +145,15 @@ class Desk:
             outbox.put(message)
 
     def _on_event(self, event: AnyEvent) -> None:
-        for raised in self._rule.on(event):
-            alert = raised.model_copy(update={"time": datetime.now(UTC)})
-            if len(self._waiting) >= MAX_WAITING:
-                self._tell(alert, Message.of(alert))
-                continue
-            self._waiting.append((alert, Message.of(alert)))
-            self._came.set()
+        for alert in self.rules.on(event, time.monotonic()):
+            self.take(alert)
+
+    async def _ask(self, question: Work[T]) -> T:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await self._database.run(question)
+        except TimeoutError:
+            raise StorageError("the disk does not answer: try again, and look at GET /api/health") from None
 
     def _on_found(self, receiver: str, found: Found) -> None:
         self._by_receiver[receiver].on_found(found)

@@ -4,7 +4,8 @@ The outboxes deliver from memory; the ledger writes down what they are about to 
 order, in one transaction for each alert and all its deliveries. While the disk refuses, writes wait here and
 are tried again, and alerts go out all the same: ``problem`` says that a crash would lose them.
 
-No secret and no address is written: a receiver is known by a hash of its URL, and by its host for people.
+No secret and no address is written: a receiver is known by a hash of its URL or name, and for people by its host
+or name.
 """
 
 import asyncio
@@ -21,9 +22,10 @@ from typing import Literal
 
 import structlog
 
-from fac_stream.alerts.webhook import Message, Receiver
+from fac_stream.alerts.message import Message, Receiver
+from fac_stream.alerts.records import MARKS, forget_marks, note_told, untold
 from fac_stream.errors import StorageError
-from fac_stream.events import AlertResolved
+from fac_stream.events import AlertMarked, AlertResolved
 from fac_stream.storage.database import Database
 
 log = structlog.get_logger(__name__)
@@ -33,7 +35,7 @@ MAX_BACKLOG = 10_000
 KEEP_DELIVERED = 10_000
 """Alert events kept where all is delivered; the oldest go first."""
 KEEP_DEAD = 20_000
-"""Alert events kept where a delivery was given up."""
+"""Alert events kept where a delivery was given up, or somebody marked the alert."""
 PRUNE_EVERY = 100
 LOOK_EVERY_S = 2.0
 """How often the file is looked at for what ``fac alerts`` changed, and a refused write is tried again."""
@@ -70,6 +72,7 @@ MIGRATIONS = (
         gone TEXT
     ) STRICT, WITHOUT ROWID
     """,
+    MARKS,
 )
 """``life``: which run of a daemon raised it. ``due``, ``written_at``: Unix seconds. ``gone``: the fingerprint
 of the configuration that was answered 410; with another one, or null, the receiver is tried."""
@@ -122,16 +125,23 @@ class Ledger:
         receivers: those of the configuration.
         on_found: called with a receiver's id and what the disk has for it, at the start and whenever
             another program changed it. It may name deliveries that are known already.
+        on_marked: called with every mark, by whatever program it was written; again after a crash, where it
+            cannot be known whether it was told.
     """
 
     def __init__(
-        self, database: Database, receivers: Sequence[Receiver], on_found: Callable[[str, Found], None]
+        self,
+        database: Database,
+        receivers: Sequence[Receiver],
+        on_found: Callable[[str, Found], None],
+        on_marked: Callable[[AlertMarked], object] = lambda _: None,
     ) -> None:
         self.problem: str | None = None
         """Why alerts would not survive a crash, in words."""
         self._database = database
         self._receivers = receivers
         self._on_found = on_found
+        self._on_marked = on_marked
         self._backlog: deque[_Write] = deque()
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -144,11 +154,11 @@ class Ledger:
         return len(self._backlog)
 
     async def record(self, messages: Sequence[Message]) -> bool:
-        """Write messages and a pending delivery of each to every receiver; whether the disk has them.
+        """Write messages and a pending delivery of each to whom it concerns; whether the disk has them.
 
         Waits for ``PATIENCE_S`` at most; what the disk did not take then is tried again later.
         """
-        write = _Write(partial(_insert, messages, [it.id for it in self._receivers], self._life))
+        write = _Write(partial(_insert, messages, self._receivers, self._life))
         self._append(write)
         with suppress(TimeoutError):
             async with asyncio.timeout(SHORT_PATIENCE_S if self.problem else PATIENCE_S):
@@ -162,6 +172,10 @@ class Ledger:
     def note_gone(self, receiver: Receiver) -> None:
         """Write down that a receiver answered 410; never waits."""
         self._append(_Write(partial(_gone, receiver), (receiver.id, "")))
+
+    def look(self) -> None:
+        """Something was written beside the ledger: look at it soon; never waits."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Write for ever what comes in, and look at what others wrote."""
@@ -188,7 +202,7 @@ class Ledger:
             batch = list(self._backlog)
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    seen, found = await self._database.run(partial(self._transact, batch))
+                    seen, found, marks = await self._database.run(partial(self._transact, batch))
             except StorageError as error:
                 self._trouble(str(error))
             except TimeoutError:  # it may happen yet: writing the same again does no harm
@@ -202,33 +216,39 @@ class Ledger:
                 self.problem, self._seen = None, seen
                 self._tell(found)
                 self._forget(batch)
+                self._tell_marks(marks)
             for write in batch:
                 write.told.set()
 
     def _transact(
         self, batch: list[_Write], connection: sqlite3.Connection
-    ) -> tuple[tuple[int, int], dict[str, Found]]:
+    ) -> tuple[tuple[int, int], dict[str, Found], dict[int, AlertMarked]]:
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         seen, found = (self._database.opened, version), {}
         if self._seen is None or self._seen[0] != seen[0]:
             connection.executemany(
-                "INSERT INTO hook (hook, host) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO hook (hook, host) VALUES (?, ?) ON CONFLICT DO UPDATE SET host = excluded.host",
                 [(receiver.id, receiver.host) for receiver in self._receivers],
             )
-            ids = [receiver.id for receiver in self._receivers]
-            _insert(_orphans(connection, self._life), ids, self._life, connection)
+            _insert(_orphans(connection, self._life), self._receivers, self._life, connection)
         if self._seen != seen:
             # Before the batch: what it inserts is not found, but put into the outboxes by who recorded it.
             found = {receiver.id: _found(connection, receiver) for receiver in self._receivers}
         for write in batch:
             write.run(connection)
-        return seen, found
+        return seen, found, untold(connection)
 
     def _tell(self, found: dict[str, Found]) -> None:
         settled = {write.about for write in self._backlog}  # since the disk was read, or by this batch
         for receiver, it in found.items():
             pending = [each for each in it.pending if (receiver, each.message.message_id) not in settled]
             self._on_found(receiver, Found(it.gone or (receiver, "") in settled, pending))
+
+    def _tell_marks(self, marks: dict[int, AlertMarked]) -> None:
+        for mark in marks.values():
+            self._on_marked(mark)
+        if marks:
+            self._append(_Write(partial(note_told, list(marks))))
 
     def _append(self, write: _Write) -> None:
         if len(self._backlog) >= MAX_BACKLOG:
@@ -249,7 +269,7 @@ class Ledger:
 
 
 def _insert(
-    messages: Iterable[Message], hooks: Sequence[str], life: str, connection: sqlite3.Connection
+    messages: Iterable[Message], receivers: Sequence[Receiver], life: str, connection: sqlite3.Connection
 ) -> None:
     for message in messages:
         added = connection.execute(
@@ -262,19 +282,24 @@ def _insert(
         row = added.lastrowid or 0
         connection.executemany(
             "INSERT INTO delivery (message, hook, state) VALUES (?, ?, 'pending')",
-            [(row, hook) for hook in hooks],
+            [(row, receiver.id) for receiver in receivers if receiver.wants(message)],
         )
         if row % PRUNE_EVERY == 0:
             _prune(connection, row)
 
 
 def _prune(connection: sqlite3.Connection, newest: int) -> None:
-    for keep, states in ((KEEP_DELIVERED, ("pending", "dead")), (KEEP_DEAD, ("pending", "pending"))):
+    unmarked = " AND NOT EXISTS (SELECT 1 FROM mark WHERE mark.alert_id = message.alert_id)"
+    for keep, states, also in (
+        (KEEP_DELIVERED, ("pending", "dead"), unmarked),
+        (KEEP_DEAD, ("pending", "pending"), ""),
+    ):
         connection.execute(
-            "DELETE FROM message WHERE id <= ? AND NOT EXISTS"
-            " (SELECT 1 FROM delivery WHERE message = message.id AND state IN (?, ?))",
+            "DELETE FROM message WHERE id <= ? AND NOT EXISTS"  # noqa: S608 - no part comes from outside
+            f" (SELECT 1 FROM delivery WHERE message = message.id AND state IN (?, ?)){also}",
             (newest - keep, *states),
         )
+    forget_marks(connection)
 
 
 def _stand(hook: str, standing: Standing, connection: sqlite3.Connection) -> None:
@@ -314,7 +339,7 @@ def _found(connection: sqlite3.Connection, receiver: Receiver) -> Found:
 
 
 def _orphans(connection: sqlite3.Connection, life: str) -> list[Message]:
-    """Resolutions of what an earlier daemon raised and did not live to resolve: its calls ended with it."""
+    """Resolutions of what an earlier daemon raised and did not live to resolve: what it was about ended."""
     rows = connection.execute(
         "SELECT body FROM message AS raised WHERE type = 'alert.raised' AND life <> ? AND NOT EXISTS"
         " (SELECT 1 FROM message WHERE alert_id = raised.alert_id AND type = 'alert.resolved')"
@@ -329,7 +354,10 @@ def _resolution(body: bytes) -> AlertResolved | None:
     try:
         raised = json.loads(body)["data"]
         kept = {name: raised[name] for name in ("call_id", "leg", "alert_id", "rule", "at_s")}
-        return AlertResolved.model_validate({**kept, "reason": "call_ended"})
+        category = raised.get("category", "fraud")
+        reason = "call_ended" if category == "fraud" else "restarted"
+        kept |= {"category": category, "severity": raised["severity"]}
+        return AlertResolved.model_validate({**kept, "reason": reason})
     except (ValueError, KeyError, TypeError):
         log.exception("an alert on disk cannot be read: it stays unresolved")
         return None

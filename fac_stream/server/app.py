@@ -7,7 +7,7 @@ from aiohttp import web
 
 from fac_stream.config import Config, Server
 from fac_stream.errors import FacError
-from fac_stream.server import api
+from fac_stream.server import alerts, api
 from fac_stream.server.access_log import access_log
 from fac_stream.server.assets import PATTERN, Assets, dashboard
 from fac_stream.server.asterisk import AsteriskPlatform
@@ -61,6 +61,9 @@ def build(services: Services) -> web.Application:
             web.get("/api/graph/{name}", api.graph),
             web.get("/api/calls", api.calls),
             web.get("/api/calls/{call_id}", api.call),
+            web.get("/api/alerts", alerts.alerts),
+            web.get("/api/alerts/{alert_id}", alerts.alert),
+            web.post("/api/alerts/{alert_id}/marks", alerts.mark),
             web.post("/api/predict/upload", predictions.upload),
             web.post("/api/predict/realtime", predictions.realtime),
             web.get("/metrics", api.metrics),

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from fac_model.bundle import Bundle
+from fac_stream.alerts.desk import Desk
 from fac_stream.bus import Bus
 from fac_stream.calls.intake import Intake
 from fac_stream.calls.registry import Calls
@@ -31,6 +32,8 @@ class Services:
     """None where no model is loaded: nothing can be scored then."""
     bundle: Bundle | None
     metrics: Metrics
+    desk: Desk
+    """Where alerts are written down."""
     health: Callable[[], dict[str, Any]]
     """Plain JSON without secrets; ``status`` is ``ok``, ``degraded`` (serves, but not all of it) or else."""
     recorder: Recorder | None = None

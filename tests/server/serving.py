@@ -12,6 +12,9 @@ from websockets.asyncio.client import connect
 from fac_model.bundle import Bundle
 from fac_model.calibration import Calibration
 from fac_model.config import FrontEndConfig, NetworkConfig
+from fac_stream.alerts.desk import Desk
+from fac_stream.alerts.ledger import MIGRATIONS
+from fac_stream.alerts.rules import Rules
 from fac_stream.audio.codecs import encode
 from fac_stream.audio.frames import Encoding
 from fac_stream.bus import Bus
@@ -22,6 +25,7 @@ from fac_stream.metrics import Metrics
 from fac_stream.scoring.batcher import Batcher
 from fac_stream.server.app import build, listen
 from fac_stream.server.services import Services
+from fac_stream.storage.database import Database
 from tests.fakes import FakeGate, FakeScorer, scored_at
 
 EER = {"value": 0.2, "low": 0.15, "high": 0.26}
@@ -90,7 +94,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder, *, scorer=None, loaded=True, health=None, **sections):
+async def serving(folder, *, scorer=None, loaded=True, health=None, database=None, **sections):
     """Serve these sections of the configuration while the block runs."""
     sections["server"] = {"port": 0, **sections.get("server", {})}
     config = Config.model_validate(sections)
@@ -102,6 +106,7 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, **sections):
     bus.listen(metrics.on_event)
     batcher = Batcher(scorer, FakeGate(), config.speech, config.batching, metrics.on_batch)
     calls = Calls(config, bus, batcher, scorer)
+    desk = Desk(bus, Database(database, MIGRATIONS), [], Rules(config.alerts.rules))
     services = Services(
         config=config,
         bus=bus,
@@ -111,16 +116,18 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, **sections):
         scorer=scorer if loaded else None,
         bundle=bundle(folder) if loaded else None,
         metrics=metrics,
+        desk=desk,
         health=lambda: health or {"status": "ok"},
     )
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(part.run()) for part in (batcher, services.intake)]
+        running = [group.create_task(part.run()) for part in (batcher, services.intake, desk)]
         try:
             async with listen(build(services), config.server) as url, ClientSession(url) as session:
                 yield Served(url, services, Http(session), events, changed)
         finally:
             for task in running:
                 task.cancel()
+            desk.close()
 
 
 def bundle(folder):
