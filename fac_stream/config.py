@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from fac_stream.config_alerts import Alerts
 from fac_stream.config_section import Section
-from fac_stream.config_storage import History
+from fac_stream.config_storage import Evidence, History
 from fac_stream.config_systems import (
     LegName,
     Listeners,
@@ -191,4 +191,5 @@ class Config(Section):
     decision: DecisionRule = DecisionRule()
     alerts: Alerts = Alerts()
     history: History = History()
+    evidence: Evidence = Evidence()
     logging: Logging = Logging()
