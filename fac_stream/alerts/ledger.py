@@ -4,8 +4,8 @@ The outboxes deliver from memory; the ledger writes down what they are about to 
 order, in one transaction for each alert and all its deliveries. While the disk refuses, writes wait here and
 are tried again, and alerts go out all the same: ``problem`` says that a crash would lose them.
 
-No secret and no address is written: a receiver is known by a hash of its URL or name, and for people by its host
-or name.
+No secret and no address is written: a receiver is known by a hash of its URL or name, and for people by its
+host or name.
 """
 
 import asyncio

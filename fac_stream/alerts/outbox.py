@@ -1,9 +1,10 @@
 """Alert deliveries that are still to be made, to one receiver.
 
 Each message is tried until it is delivered, refused for good or out of attempts; the pause doubles from
-``first_retry_s``, with jitter. Messages that wait for their next attempt do not hold up others. When the
-outbox is full the oldest message is given up, counted and logged. What came of each attempt goes to the
-ledger, from which the outbox gets back, after a restart, what it had not delivered.
+``first_retry_s``, with jitter. Messages that wait for their next attempt do not hold up others, but for one:
+what resolves an alert waits until the receiver was told, or will not be, that it was raised. When the outbox
+is full the oldest message is given up, counted and logged. What came of each attempt goes to the ledger, from
+which the outbox gets back, after a restart, what it had not delivered.
 """
 
 import asyncio
@@ -11,14 +12,14 @@ import heapq
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from fac_stream.alerts.ledger import Found, Ledger, Standing, State
-from fac_stream.alerts.webhook import Attempt, Message, Outcome, Receiver
-from fac_stream.config_alerts import Webhook
+from fac_stream.alerts.message import Attempt, Message, Outcome, Receiver, Send
+from fac_stream.config_hooks import Hook
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,6 @@ MAX_PENDING = 1000
 MAX_PAUSE_S = 3600.0
 PARALLEL = 4
 
-Send = Callable[[Message], Awaitable[Attempt]]
 Count = Callable[[str], None]
 
 
@@ -39,7 +39,7 @@ class _Delivery:
 class Outbox:
     """A queue of messages, and the task that delivers them."""
 
-    def __init__(self, hook: Webhook, send: Send, count: Count) -> None:
+    def __init__(self, hook: Hook, send: Send, count: Count) -> None:
         self.receiver = Receiver.of(hook)
         self.ledger: Ledger | None = None
         """Where the outcomes go, once there is one."""
@@ -48,34 +48,37 @@ class Outbox:
         self._count = count
         self._known: set[str] = set()
         self._due: list[tuple[float, int, _Delivery]] = []
+        self._held: dict[str, _Delivery] = {}
+        """By the message that each waits for; never more than there are of those."""
         self._order = itertools.count()
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
         self._in_flight = 0
         self._gone = False
-        self._host = self.receiver.host
+        self._who = f"{hook.kind} {hook.label}"
 
     @property
     def pending(self) -> int:
         """Messages not yet delivered or given up."""
-        return len(self._due) + self._in_flight
+        return len(self._due) + len(self._held) + self._in_flight
 
     @property
     def problem(self) -> str | None:
         """What is wrong with the receiver, in words; None where nothing is known to be."""
         if self._gone:
-            return f"webhook {self._host}: answered 410 Gone: change or remove it, or run fac alerts replay"
+            return f"{self._who}: answered 410 Gone: change or remove it, or run fac alerts replay"
         waiting = sum(delivery.attempts > 0 for _, _, delivery in self._due)
-        return f"webhook {self._host}: {waiting} alerts could not be delivered yet" if waiting else None
+        return f"{self._who}: {waiting} alerts could not be delivered yet" if waiting else None
 
     def put(self, message: Message) -> None:
-        """Queue a message that the ledger has as pending; one that is known already is ignored."""
-        self._take(_Delivery(message), due=time.monotonic())
+        """Queue a message that the ledger has as pending; one that is known, or not for it, is ignored."""
+        if self.receiver.wants(message):
+            self._take(_Delivery(message), due=time.monotonic())
 
     def on_found(self, found: Found) -> None:
         """Take over what the disk has for this receiver."""
         if self._gone and not found.gone:
-            log.info("webhook receiver is tried again", host=self._host)
+            log.info("a receiver is tried again", hook=self._who)
         self._gone = found.gone
         for it in found.pending:
             # A clock that jumped makes a retry early, or late by the longest pause.
@@ -120,6 +123,7 @@ class Outbox:
 
     def _settle(self, delivery: _Delivery, attempt: Attempt) -> None:
         about = {
+            "hook": self._who,
             "webhook_id": delivery.message.message_id,
             "attempt": delivery.attempts,
             "detail": attempt.detail,
@@ -132,11 +136,11 @@ class Outbox:
             self._gone = True
             if self.ledger:
                 self.ledger.note_gone(self.receiver)
-            log.error("webhook receiver is gone: nothing more is sent to it", host=self._host)
+            log.error("a receiver is gone: nothing more is sent to it", hook=self._who)
             self._give_up(delivery, attempt.detail)
             while self._due:
                 self._give_up(self._pop_oldest(), attempt.detail)
-        elif delivery.attempts >= self._hook.max_attempts:
+        elif attempt.outcome is Outcome.REFUSED or delivery.attempts >= self._hook.max_attempts:
             self._give_up(delivery, attempt.detail)
         else:
             pause_s = self._pause_s(delivery.attempts, attempt.retry_after_s)
@@ -155,6 +159,11 @@ class Outbox:
             return
         if len(self._due) >= MAX_PENDING:
             self._give_up(self._pop_oldest(), "the outbox is full")
+        raised = f"{delivery.message.alert_id}.raised"
+        if delivery.message.type == "alert.resolved" and raised in self._known:
+            self._known.add(delivery.message.message_id)
+            self._held[raised] = delivery
+            return
         self._put(delivery, due)
 
     def _put(self, delivery: _Delivery, due: float) -> None:
@@ -174,11 +183,13 @@ class Outbox:
     def _give_up(self, delivery: _Delivery, why: str) -> None:
         self._count("given_up")
         self._note(delivery, "dead", why)
-        log.error("alert given up", host=self._host, webhook_id=delivery.message.message_id, why=why)
+        log.error("alert given up", hook=self._who, webhook_id=delivery.message.message_id, why=why)
 
     def _note(self, delivery: _Delivery, state: State, detail: str, due: float = 0.0) -> None:
         message_id = delivery.message.message_id
-        if state != "pending":
-            self._known.discard(message_id)
         if self.ledger:
             self.ledger.note(self.receiver, Standing(message_id, state, delivery.attempts, due, detail))
+        if state != "pending":
+            self._known.discard(message_id)
+            if held := self._held.pop(message_id, None):
+                self._put(held, due=time.monotonic())

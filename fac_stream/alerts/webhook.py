@@ -1,108 +1,53 @@
 """Signed webhook posts of alerts: Standard Webhooks 1.0.0.
 
-One body per alert event, ``{"type", "timestamp", "data"}``. Only a 2xx answer is success; redirects are not
-followed; 410 ends all posts to the receiver; ``Retry-After`` is honoured. Every attempt carries the same
-``webhook-id``, so a receiver that sees an alert twice can tell.
+Only a 2xx answer is success; redirects are not followed; 410 ends all posts to the receiver; ``Retry-After``
+is honoured. Every attempt carries the same ``webhook-id``, so a receiver that sees an alert twice can tell.
 """
 
 import email.utils
-import hashlib
-import hmac
-import json
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import Enum
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 import aiohttp
 
 from fac_stream import __version__
+from fac_stream.alerts.message import Attempt, Message, Outcome
 from fac_stream.alerts.signature import sign
-from fac_stream.config_alerts import Webhook
-from fac_stream.events import AlertRaised, AlertResolved
+from fac_stream.config_hooks import Webhook
 
 MAX_RETRY_AFTER_S = 3600.0
 USER_AGENT = f"fac-stream/{__version__}"
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """Who a webhook is, without what is secret about it."""
-
-    id: str
-    """Of its URL: the same over restarts, and with another secret."""
-    host: str
-    """For people: the path of a webhook is often its password."""
-    fingerprint: str
-    """Of all its settings."""
-
-    @classmethod
-    def of(cls, hook: Webhook) -> "Receiver":
-        """The receiver that a configuration names."""
-        settings = json.dumps(hook.model_dump(mode="json", exclude={"secret"}), sort_keys=True)
-        return cls(
-            id=hashlib.sha256(hook.url.encode()).hexdigest()[:16],
-            host=urlsplit(hook.url).hostname or "",
-            fingerprint=hmac.digest(hook.key, settings.encode(), "sha256").hex()[:16],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is posted; the same bytes in every attempt."""
-
-    message_id: str
-    alert_id: str
-    type: str
-    body: bytes
-
-    @classmethod
-    def of(cls, event: AlertRaised | AlertResolved) -> "Message":
-        """The message that tells of an alert event; it happened now unless the event says when."""
-        event = event.model_copy(update={"time": event.time or datetime.now(UTC)})
-        data = event.model_dump(mode="json", exclude={"seq", "time", "type"})
-        timestamp = event.model_dump(mode="json", include={"time"})["time"]
-        body = json.dumps({"type": event.type, "timestamp": timestamp, "data": data}).encode()
-        message_id = f"{event.alert_id}.{event.type.removeprefix('alert.')}"
-        return cls(message_id, event.alert_id, event.type, body)
-
-
-class Outcome(Enum):
-    """What became of one attempt."""
-
-    DELIVERED = "delivered"
-    RETRY = "retry"
-    GONE = "gone"
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt to hand a message over."""
-
-    outcome: Outcome
-    detail: str
-    retry_after_s: float | None = None
 
 
 async def post(session: aiohttp.ClientSession, hook: Webhook, message: Message) -> Attempt:
     """Try once. Never raises for what the receiver or the network does; cancelling it is safe."""
     timestamp = int(time.time())
     headers = {
-        "content-type": "application/json",
-        "user-agent": USER_AGENT,
         "webhook-id": message.message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": sign(hook.key, message.message_id, timestamp, message.body),
+        "webhook-signature": sign(hook.keys, message.message_id, timestamp, message.body),
     }
-    timeout = aiohttp.ClientTimeout(total=hook.timeout_s)
+    answer = await exchange(session, hook.url, message.body, hook.timeout_s, headers)
+    return answer if isinstance(answer, Attempt) else judge(*answer)
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, str | None] | Attempt:
+    """Post JSON: status and ``Retry-After`` of the answer, or what came of it where there is none."""
+    headers = {"content-type": "application/json", "user-agent": USER_AGENT, **(headers or {})}
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
         async with session.post(
-            hook.url, data=message.body, headers=headers, timeout=timeout, allow_redirects=False
+            url, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as answer:
-            return judge(answer.status, answer.headers.get("retry-after"))
+            return answer.status, answer.headers.get("retry-after")
     except TimeoutError:
-        return Attempt(Outcome.RETRY, f"no answer within {hook.timeout_s:g} s")
+        return Attempt(Outcome.RETRY, f"no answer within {timeout_s:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # ValueError: host names that no resolver takes, such as a label of 70 letters.
         return Attempt(Outcome.RETRY, _say(error))
@@ -128,11 +73,11 @@ def judge(status: int, retry_after: str | None = None) -> Attempt:
         return Attempt(Outcome.DELIVERED, detail)
     if status == 410:
         return Attempt(Outcome.GONE, detail)
-    return Attempt(Outcome.RETRY, detail, _seconds(retry_after))
+    return Attempt(Outcome.RETRY, detail, seconds(retry_after))
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """RFC 9110, 10.2.3: seconds or a date; anything else is ignored."""
+def seconds(retry_after: str | None) -> float | None:
+    """``Retry-After``, RFC 9110, 10.2.3: seconds or a date; anything else is ignored."""
     if retry_after is None:
         return None
     try:

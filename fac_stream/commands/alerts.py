@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fac_stream.commands import trial
 from fac_stream.commands.options import AsJson, ConfigFile
 from fac_stream.config_file import load
 from fac_stream.errors import ConfigError, FacError, StorageError
@@ -19,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command("test", epilog="Example: fac alerts test --hook desk.example.org")(trial.try_hooks)
 
 Database = Annotated[
     Path | None,

@@ -1,5 +1,6 @@
 """``fac config``: look at a configuration before it runs."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -46,9 +47,24 @@ def _missing(settings: Config) -> Iterator[str]:
     for number, source in enumerate(settings.sources):
         if isinstance(source, FileSource) and not source.path.is_file():
             yield f"sources.{number}.path: {source.path}: no such file"
+    yield from _faulty_hooks(settings)
     names = [source.call_id for source in settings.sources if source.call_id]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"sources: several have call_id {name!r}, and only one call at a time can"
+
+
+def _faulty_hooks(settings: Config) -> Iterator[str]:
+    """Hooks that could not even be started."""
+    from fac_stream.alerts.apprise import notifier
+
+    for hook in settings.alerts.apprise:
+        try:
+            notifier(hook)
+        except ConfigError as error:
+            yield str(error)
+    for hook in settings.alerts.commands:
+        if not os.access(hook.command[0], os.X_OK):
+            yield f"alerts.commands: {hook.name}: {hook.command[0]}: no program that this user may run"
 
 
 @app.command(epilog="Example: fac config show --config config.yaml")
