@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from fac_stream import __version__
-from fac_stream.commands import alerts, configuration, devices, doctor, evaluate, run, scan, training, watch
+from fac_stream.commands import (
+    alerts,
+    audit,
+    configuration,
+    devices,
+    doctor,
+    evaluate,
+    explain,
+    history,
+    run,
+    scan,
+    training,
+    watch,
+)
 from fac_stream.errors import ConfigError, FacError
 
 app = typer.Typer(
@@ -25,6 +38,7 @@ app = typer.Typer(
 )
 app.command(epilog="Example: fac run --config config.yaml --port 9000")(run.run)
 app.command(epilog="Example: fac scan --json recordings/ > scores.jsonl")(scan.scan)
+app.command(epilog="Example: fac explain call.wav --out why.png")(explain.explain)
 app.command(epilog="Example: fac watch ws://127.0.0.1:8765/ws/events")(watch.watch)
 app.command(epilog="Example: fac devices --json")(devices.devices)
 app.command(epilog="Example: fac doctor --config config.yaml")(doctor.doctor)
@@ -35,7 +49,9 @@ app.command(epilog="Example: fac average runs/a runs/b/bundle --data corpus/ --o
 )
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(audit.app, name="audit")
 app.add_typer(configuration.app, name="config")
+app.add_typer(history.app, name="history")
 app.add_typer(training.corpus, name="corpus")
 
 

@@ -89,7 +89,7 @@ class Leg:
 
     def explain(self, model: str, bundle_version: str) -> Explanation:
         """Why this leg is called synthetic."""
-        timeline = self.timeline.points(MOST_POINTS)
+        timeline = [(point.end_s, point.score) for point in self.timeline.points(MOST_POINTS)]
         return self._drivers.explain(timeline, self._quality.flags, model, bundle_version)
 
     def summary(self) -> LegSummary:

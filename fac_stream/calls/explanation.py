@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fac_stream.calls.decision import log_odds
-from fac_stream.events import Decision, DrivingWindow, Explanation, ScorePoint, TimelinePoint
+from fac_stream.events import Decision, DrivingWindow, Explanation, ScorePoint
 
 MOST_WINDOWS = 10
 MOST_POINTS = 60
@@ -92,19 +92,23 @@ class Drivers:
         self._for = self._sum = 0.0
 
     def explain(
-        self, timeline: Iterable[TimelinePoint], quality: list[str], model: str, bundle_version: str
+        self,
+        timeline: Iterable[tuple[float, float | None]],
+        quality: list[str],
+        model: str,
+        bundle_version: str,
     ) -> Explanation:
         """Why the leg is called synthetic now.
 
         Args:
-            timeline: the leg's last windows, at most ``MOST_POINTS``.
+            timeline: end, in seconds, and score of the leg's last windows, at most ``MOST_POINTS``.
             quality: the leg's flags.
             model: name and hash of the bundle.
             bundle_version: as the bundle calls itself.
         """
         return Explanation(
             windows=[self._told(piece) for piece in sorted(self._strongest, reverse=True)],
-            timeline=[ScorePoint(end_s=point.end_s, score=_rounded(point.score)) for point in timeline],
+            timeline=[ScorePoint(end_s=end_s, score=_rounded(score)) for end_s, score in timeline],
             quality=quality,
             model=model,
             bundle_version=bundle_version,

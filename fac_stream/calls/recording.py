@@ -140,7 +140,7 @@ def score_recording(
     recording = Recording(source, config.windows.hop_s)
     rows: list[WindowRow] = []
     for windows in recording.blocks():
-        rows += _rows(windows, judge.judge(windows).verdicts)
+        rows += rows_of(windows, judge.judge(windows).verdicts)
     legs = recording.thresholds(config.decision, scorer.tables)
     return summarise(rows, legs, recording.duration_s, scorer.calibration.call_llr)
 
@@ -158,7 +158,7 @@ async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, confi
     rows: list[WindowRow] = []
     async with aclosing(_in_thread(recording.blocks())) as blocks:
         async for windows in blocks:
-            rows += _rows(windows, await batcher.score(windows, live=False))
+            rows += rows_of(windows, await batcher.score(windows, live=False))
     if any(row.skipped is SkipReason.FAILED for row in rows):
         raise ScorerError("the model failed on a part of the recording: try again; the log has the reason")
     legs = recording.thresholds(config.decision, batcher.tables)
@@ -219,7 +219,8 @@ def _score(rows: Sequence[WindowRow], call_llr: CallLlr) -> float | None:
     return 1.0 / (1.0 + math.exp(-llr))
 
 
-def _rows(windows: Sequence[Window], verdicts: Sequence[WindowVerdict]) -> Iterator[WindowRow]:
+def rows_of(windows: Sequence[Window], verdicts: Sequence[WindowVerdict]) -> Iterator[WindowRow]:
+    """What the judge said of windows, as rows of a timeline."""
     for window, verdict in zip(windows, verdicts, strict=True):
         yield WindowRow(
             window.leg,
