@@ -73,6 +73,10 @@ class Calls:
             if call.ended_at is not None:
                 self._ended.appendleft(call)
 
+    def is_active(self, call_id: str) -> bool:
+        """Whether a call with this id is going on."""
+        return call_id in self._active
+
     def close(self) -> None:
         """Admit no more calls."""
         self._closing = True

@@ -1,4 +1,4 @@
-"""From the daemon to the audit log: bounded, on a thread of its own, and tried again while the disk refuses."""
+"""From the daemon to the audit log: bounded, on its own thread, tried again while the disk refuses."""
 
 import asyncio
 from collections import deque
@@ -59,7 +59,7 @@ class Auditor:
         self._changed.set()
 
     def begin(self, **facts: JsonValue) -> None:
-        """Have the start of the daemon written, and which of these facts are others than at its last start."""
+        """Have the start of the daemon written, and what of these facts was otherwise at the last one."""
         self._backlog.append(partial(self._append_start, facts, datetime.now(UTC)))
         self._changed.set()
 

@@ -1,7 +1,7 @@
 """What is written into the history: functions of a connection, for one transaction or several.
 
-Each may run twice, because a disk that did not answer in time may have written all the same. What belongs to a
-call that is no longer there is not written.
+Each may run twice, because a disk that did not answer in time may have written all the same. What belongs to
+a call that is no longer there is not written.
 """
 
 import json
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fac_stream.calls.decision import worst
 from fac_stream.config_storage import History
+from fac_stream.errors import ConflictError
 from fac_stream.events import (
     AlertMarked,
     AlertRaised,
@@ -244,7 +245,7 @@ def delete(call_id: str, connection: sqlite3.Connection) -> int:
         "SELECT 1 FROM call WHERE call_id = ? AND end_reason IS NULL", (call_id,)
     ).fetchone():
         raise ConflictError(
-            f"call {call_id!r} is going on: delete it when it has ended. If its daemon was killed, start it once"
+            f"call {call_id!r} is going on: delete it when it has ended; if its daemon was killed, start it once"
         )
     deleted = connection.execute("DELETE FROM call WHERE call_id = ?", (call_id,)).rowcount
     connection.execute("INSERT INTO deletion (call_id) VALUES (?) ON CONFLICT DO NOTHING", (call_id,))

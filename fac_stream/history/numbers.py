@@ -1,8 +1,8 @@
 """Numbers of callers and called, found in what telephone systems say of a call, and their keyed hashes.
 
-Platforms name them differently and users add fields of their own (``docs/connect``): a field counts as a number
-by its name, at the top or one level down. Nothing else that could identify somebody is kept: of all other
-fields only those whose names are known to be harmless, and those that ``history.metadata`` names.
+Platforms name them differently and users add fields of their own (``docs/connect``): a field counts as a
+number by its name, at the top or one level down. Nothing else that could identify somebody is kept: of all
+other fields only those whose names are known to be harmless, and those that ``history.metadata`` names.
 """
 
 import hashlib
@@ -21,10 +21,30 @@ from fac_stream.errors import StorageError
 Role = Literal["caller", "callee"]
 
 CALLERS = frozenset(
-    "from fromnumber caller callerid calleridnum calleridnumber callernumber callingnumber ani".split()
+    {
+        "ani",
+        "caller",
+        "callerid",
+        "calleridnum",
+        "calleridnumber",
+        "callernumber",
+        "callingnumber",
+        "from",
+        "fromnumber",
+    }
 )
 CALLED = frozenset(
-    "to tonumber callee calleenumber called callednumber destination destinationnumber dnis".split()
+    {
+        "called",
+        "callednumber",
+        "callee",
+        "calleenumber",
+        "destination",
+        "destinationnumber",
+        "dnis",
+        "to",
+        "tonumber",
+    }
 )
 """Names of fields in small letters, without anything else."""
 HARMLESS = frozenset({"platform", "codec", "language", "direction", "queue", "user_agent"})

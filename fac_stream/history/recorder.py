@@ -1,8 +1,8 @@
 """From the bus to ``history.db``, without ever holding up a call.
 
-Events become entries in a bounded backlog; a task writes what waits, in one transaction each second. While the
-disk refuses, entries wait, ``problem`` says why, and what no longer fits is counted in ``lost``: pieces of
-timelines first.
+Events become entries in a bounded backlog; a task writes what waits, in one transaction each second. While
+the disk refuses, entries wait, ``problem`` says why, and what no longer fits is counted in ``lost``: pieces
+of timelines first.
 
 The same task looks for deletions, also those that ``fac history delete`` asked for beside it: it publishes
 ``call.deleted``, on which everybody else who keeps something of that call lets go of it.
@@ -79,10 +79,10 @@ class Recorder:
         """Why nothing is written, in words."""
         self.lost = 0
         """Entries that did not fit into the backlog, or that the disk did not take."""
+        self.hashes = hashes
         self._bus = bus
         self._database = database
         self._settings = settings
-        self._hashes = hashes
         self._model = model
         self._life = uuid.uuid4().hex
         self._open: dict[str, _Call] = {}
@@ -230,7 +230,7 @@ class Recorder:
         number = int(entries.seconds(event) * 1e6) or time.time_ns() // 1000
         while any(call.beginning.call == number for call in self._open.values()):
             number += 1
-        beginning = Beginning(number, self._life, self._model, event, self._settings, self._hashes)
+        beginning = Beginning(number, self._life, self._model, event, self._settings, self.hashes)
         self._open[event.call_id or ""] = _Call(beginning)
         self._put(beginning.write)
 

@@ -104,5 +104,5 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID
     """,
 )
-"""Times with ``_at`` are Unix seconds. ``life``: which run of a daemon wrote it. ``metadata``, ``quality``: JSON.
-``step``: counts ``STEP_S`` from the call's beginning."""
+"""Times with ``_at`` are Unix seconds. ``life``: which run of a daemon wrote it. ``metadata`` and ``quality``
+are JSON. ``step``: counts ``STEP_S`` from the call's beginning."""

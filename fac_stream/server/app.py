@@ -17,6 +17,7 @@ from fac_stream.server.auth import GUARD, Guard
 from fac_stream.server.failure import json_errors
 from fac_stream.server.freeswitch import FreeSwitchPlatform
 from fac_stream.server.headers import add_security_headers
+from fac_stream.server.history import HistoryCalls
 from fac_stream.server.ingest import IngestPlatform
 from fac_stream.server.jambonz import JambonzPlatform
 from fac_stream.server.live import Live
@@ -53,6 +54,7 @@ def build(services: Services) -> web.Application:
     asterisk = AsteriskCalls(services)
     rtp = RtpCalls(services.rtp, services.intake)
     app.add_routes([*whip.routes(), *asterisk.routes(), *rtp.routes()])
+    app.add_routes(HistoryCalls(services).routes())
     app.add_routes(
         [
             web.get("/ws/events", live.handle),

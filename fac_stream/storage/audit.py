@@ -183,10 +183,7 @@ class AuditLog:
             raise ValueError(f"an entry of the audit log has at most {MAX_LINE_BYTES} bytes")
         size = os.fstat(file).st_size
         try:
-            written = os.write(file, line)
-            if written < len(line):
-                raise OSError(0, "the disk is full: make room")
-            os.fsync(file)
+            _write_all(file, line)
         except OSError:
             os.ftruncate(file, size)  # nothing of it was promised
             raise
@@ -249,6 +246,12 @@ def _fault(line: bytes, entry: Entry | None, last: Entry | None) -> str | None:
     if entry.previous != (last.hash if last else START) or entry.seq != (last.seq + 1 if last else 1):
         return "it does not follow the line before: lines were removed, added or moved"
     return None
+
+
+def _write_all(file: int, line: bytes) -> None:
+    if os.write(file, line) < len(line):
+        raise OSError(0, "the disk is full: make room")
+    os.fsync(file)
 
 
 def _tail(file: int) -> tuple[bytes, int]:
