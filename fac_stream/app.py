@@ -100,6 +100,7 @@ class Daemon:
             "fac_history_lost", "Records that the disk will never have.", lambda: self.records.lost
         )
         self.metrics.gauge("fac_subscribers", "Readers of /ws/events.", lambda: self.bus.subscribers)
+        self.metrics.gauge("fac_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))
 
     def health(self) -> dict[str, Any]:
         """What ``GET /api/health`` answers."""
