@@ -300,15 +300,11 @@ def _report(options: argparse.Namespace, events: Events, usage: Usage, cpu: str)
     print(f"{events.lost_s:11.1f}\n\n{'milliseconds':14}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}")
     latency = np.percentile(events.latency_ms or [0], [50, 95, 99, 100])
     print(f"{'latency':14}" + "".join(f"{value:8.1f}" for value in latency))
-    samples = usage.samples
-    shown = (samples[0], samples[len(samples) // 2], samples[-1])
-    print(f"\n{'the daemon':14}{'start':>8}{'middle':>8}{'end':>8}")
-    print(
-        f"{'RSS, MB':14}"
-        + "".join(f"{mb:8.0f}" for _, mb, _ in shown)
-        + f"   {usage.slope_mb_h:+.0f} an hour"
-    )
-    print(f"{'descriptors':14}" + "".join(f"{count:8}" for _, _, count in shown))
+    shown = [usage.samples[round(i * (len(usage.samples) - 1) / 10)] for i in range(11)]
+    print(f"\n{'the daemon, s':14}" + "".join(f"{seconds:6.0f}" for seconds, _, _ in shown))
+    print(f"{'RSS, MB':14}" + "".join(f"{mb:6.0f}" for _, mb, _ in shown), end="")
+    print(f"   {usage.slope_mb_h:+.0f} an hour in the last two thirds")
+    print(f"{'descriptors':14}" + "".join(f"{count:6}" for _, _, count in shown))
 
 
 def _problems(events: Events, tallies: list[Tally], left_over: int) -> list[str]:
