@@ -84,6 +84,8 @@ class BundleManifest(BaseModel):
     """Of the windows that it was calibrated on."""
     decision: DecisionTables | None = None
     """How its windows add up; without, theory has to do. It changes no score, so it is in no hash."""
+    self_test: Annotated[list[list[float]], Field(min_length=1, max_length=64)] | None = None
+    """Logits of ``fac_model.self_test.known_sounds``, ``[sounds, outputs]``, as ``model.onnx`` gave them."""
     metrics: dict[str, JsonValue] = {}
     training: dict[str, JsonValue] = {}
     tensors: Annotated[dict[str, TensorType], Field(min_length=1, max_length=4096)]
@@ -100,6 +102,8 @@ class BundleManifest(BaseModel):
     def _fits(self) -> Self:
         if self.calibration.speech is not None and len(self.outputs) < 2:
             raise ValueError("calibration.speech is for a network that has the output speech")
+        if any(len(row) != len(self.outputs) for row in self.self_test or []):
+            raise ValueError("self_test has a logit for each output")
         return self
 
 
@@ -186,6 +190,7 @@ class Bundle:
         quality: QualityRange | None = None,
         decision: DecisionTables | None = None,
         precision: Literal["float32", "int8"] | None = None,
+        self_test: list[list[float]] | None = None,
         metrics: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
         files: Mapping[str, bytes] | None = None,
@@ -202,6 +207,7 @@ class Bundle:
             "quality": quality,
             "decision": decision,
             "precision": precision,
+            "self_test": self_test,
             "metrics": metrics,
             "training": training,
         }

@@ -18,7 +18,7 @@ from fac_stream.audio.frames import Samples
 from fac_stream.errors import FacError
 from training.channel import CONDITIONS
 from training.dataset import Corpus, windows
-from training.export import checked_graph, graph_logits
+from training.export import checked_graph, graph_logits, self_test
 from training.judge import MOST
 from training.manifest import Label, Split
 from training.metrics import figures
@@ -60,7 +60,7 @@ def quantise(bundle_dir: Path, data: Path) -> dict[str, dict[str, float]]:
         raise FacError(
             f"{bundle_dir}: int8 costs {100 * loss:.1f} points of equal error rate on dev: nothing written"
         )
-    bundle.update(precision="int8", files={ONNX: quantised})
+    bundle.update(precision="int8", self_test=self_test(quantised, bundle), files={ONNX: quantised})
     return found
 
 

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -33,6 +34,8 @@ from fac_stream.scoring.base import Scorer, WindowVerdict
 from fac_stream.scoring.judge import Judge
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 MAX_FAILURES = 5
 """Batches that may fail in a row; then the scorer is taken for broken."""
@@ -122,6 +125,7 @@ class Batcher:
         self._batch: list[_Item] = []  # what the thread is at
         self._queued = asyncio.Event()
         self._room = asyncio.Semaphore(batching.max_queue)  # in ``_waiting``
+        self._thread: DaemonThread | None = None
         self._stopped = False
 
     async def score(self, windows: Sequence[Window], *, live: bool) -> list[WindowVerdict]:
@@ -158,7 +162,7 @@ class Batcher:
         Raises:
             ScorerError: several batches failed in a row, or one does not end.
         """
-        executor = DaemonThread("scoring")
+        executor = self._thread = DaemonThread("scoring")
         failures = 0
         try:
             while failures < MAX_FAILURES:
@@ -172,6 +176,16 @@ class Batcher:
         finally:
             self._stop()
             executor.shutdown()
+
+    async def between_batches(self, work: Callable[[], T]) -> T:
+        """Run what takes no longer than a batch in the scoring thread; it raises what ``work`` raises.
+
+        Raises:
+            RefusedError: nothing is scored now.
+        """
+        if self._thread is None or self._stopped:
+            raise RefusedError(STOPPED)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _patience_s(self, windows: Sequence[Window]) -> float:
         """How long the newest of the windows may still wait."""
