@@ -36,8 +36,8 @@ def verify(
 ) -> None:
     """Say whether any line was changed, removed, added or moved; exit code 1 where one was.
 
-    Lines missing at the end break nothing in the log: note the last hash (`fac audit head`; the daemon's log has it
-    at each start) in another place, and give it with --noted.
+    Lines missing at the end break nothing in the log: note the last hash (`fac audit head`; the daemon's log
+    has it at each start) in another place, and give it with --noted.
     """
     from fac_stream.storage.audit import verify as examine
 
@@ -55,7 +55,9 @@ def verify(
             typer.echo(f"{path}: no entry has the hash {noted}: lines are missing, or it is another log")
         if verdict.good:
             typer.echo(f"{path}: good, {verdict.entries} entries; head {head.hash if head else 'none'}")
-            typer.echo("Whether lines are missing at its end, only a hash noted elsewhere tells: --noted HASH")
+            typer.echo(
+                "Whether lines are missing at its end, only a hash noted elsewhere tells: --noted HASH"
+            )
     if not verdict.good:
         raise typer.Exit(1)
 
@@ -77,7 +79,9 @@ def list_entries(
     *,
     config: ConfigFile = None,
     file: LogFile = None,
-    kind: Annotated[str | None, typer.Option(help="Only those, such as alert.marked.", metavar="KIND")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only those, such as alert.marked.", metavar="KIND")
+    ] = None,
     call: Annotated[str | None, typer.Option(help="Only those about this call.", metavar="ID")] = None,
     last: Annotated[
         int, typer.Option("--last", "-n", help="How many, from the latest.", min=1, max=100_000)

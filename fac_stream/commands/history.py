@@ -123,7 +123,8 @@ def export(
 def delete(*, call: CallId, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Delete all that is kept of the calls with this id, alerts and evidence too.
 
-    The history forgets at once; alerts and evidence go within seconds where a daemon runs, else when it starts.
+    The history forgets at once; alerts and evidence go within seconds where a daemon runs, else when it
+    starts.
     """
     from fac_stream.history.entries import delete as delete_call
     from fac_stream.storage.database import emptied

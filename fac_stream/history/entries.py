@@ -245,7 +245,7 @@ def delete(call_id: str, connection: sqlite3.Connection) -> int:
         "SELECT 1 FROM call WHERE call_id = ? AND end_reason IS NULL", (call_id,)
     ).fetchone():
         raise ConflictError(
-            f"call {call_id!r} is going on: delete it when it has ended; if its daemon was killed, start it once"
+            f"call {call_id!r} is going on: delete it when it has ended; if its daemon died, start it once"
         )
     deleted = connection.execute("DELETE FROM call WHERE call_id = ?", (call_id,)).rowcount
     connection.execute("INSERT INTO deletion (call_id) VALUES (?) ON CONFLICT DO NOTHING", (call_id,))

@@ -121,8 +121,7 @@ def rows(table: Table, search: Search, hashes: Hashes, connection: sqlite3.Conne
 
 def write_json(found: Iterator[Row], file: TextIO) -> None:
     """One object a line."""
-    for row in found:
-        file.write(json.dumps(row) + "\n")
+    file.writelines(json.dumps(row) + "\n" for row in found)
 
 
 def write_csv(found: Iterator[Row], table: Table, file: TextIO) -> None:
@@ -139,7 +138,12 @@ def write_parquet(found: Iterator[Row], table: Table, file: BinaryIO) -> None:
         ConfigError: pyarrow is not installed.
     """
     arrow, parquet = pyarrow()
-    types = {"text": arrow.string(), "time": arrow.string(), "number": arrow.float64(), "count": arrow.int64()}
+    types = {
+        "text": arrow.string(),
+        "time": arrow.string(),
+        "number": arrow.float64(),
+        "count": arrow.int64(),
+    }
     schema = arrow.schema([(name, types[kind]) for name, kind in columns(table).items()])
     with parquet.ParquetWriter(file, schema) as writer:
         while group := list(islice(found, ROWS_A_GROUP)):
@@ -153,8 +157,8 @@ def pyarrow() -> tuple[Any, Any]:
         ConfigError: it is not installed.
     """
     try:
-        import pyarrow as arrow  # noqa: PLC0415 - an extra
+        import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
         raise ConfigError("Parquet needs pyarrow: pip install 'fac-stream[parquet]'") from None
-    return arrow, parquet
+    return pa, parquet

@@ -37,7 +37,7 @@ class HistoryCalls:
         ]
 
     async def search(self, request: web.Request) -> web.Response:
-        """GET /api/history: newest first; ``since``, ``until``, ``state``, ``number``, ``limit``, ``before``."""
+        """GET /api/history: newest first; ``?since&until&state&number&limit&before``."""
         recorder = self._recorder()
         search, limit = _search(request), _number(request, "limit", USUAL_PAGE, MAX_PAGE)
         calls = await _asked(recorder.ask(partial(find, search, recorder.hashes, limit)))
