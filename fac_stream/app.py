@@ -24,6 +24,7 @@ import uvloop
 from fac_model.bundle import Bundle
 from fac_stream import __version__, config, config_alerts, config_systems, logs
 from fac_stream.alerts.desk import Desk
+from fac_stream.alerts.health import Health, Trouble
 from fac_stream.alerts.hooks import opened
 from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.alerts.message import Send
@@ -45,6 +46,7 @@ from fac_stream.metrics import Metrics
 from fac_stream.scoring.backend import open_bundle, scorer_of
 from fac_stream.scoring.base import Scorer
 from fac_stream.scoring.batcher import Batcher
+from fac_stream.scoring.self_test import SelfTest
 from fac_stream.server.app import build, listen
 from fac_stream.server.services import Services
 from fac_stream.sources.base import Source
@@ -88,7 +90,11 @@ class Daemon:
             for source in settings.sources
         ]
         self.records = Records(self.bus, settings, scorer.model)
-        self.started_at = time.monotonic()
+        alerts = settings.alerts
+        files = (_database(alerts), history_file(settings.history), audit_file(settings.history))
+        self.watch = Health(alerts.health, [path for path in files if path], scorer.model)
+        self.self_test = SelfTest(bundle, scorer, self.batcher, alerts.health.self_test_every_s)
+        self.bus.listen(self.watch.lateness.on_event)
         self._desk: Desk | None = None
         self.bus.listen(self.metrics.on_event)
         self.metrics.describe(scorer.model, scorer.device)
@@ -102,20 +108,30 @@ class Daemon:
         self.metrics.gauge("fac_subscribers", "Readers of /ws/events.", lambda: self.bus.subscribers)
         self.metrics.gauge("fac_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))
 
+    def troubles(self) -> list[Trouble]:
+        """What is wrong, and which health alert it makes."""
+        parts = [(it.name, it.problem) for it in self.sources]
+        parts += [(name, it.problem) for name, it in self.listeners.items()]
+        found = [Trouble("source-dead", name, f"{name}: {why}") for name, why in parts if why]
+        # One alert for all silent calls: a trunk that fails silences hundreds at once.
+        found += [Trouble("source-dead", "calls", why) for why in self.intake.problems]
+        stored = [self._desk.ledger.problem if self._desk else None, *self.records.problems]
+        found += [Trouble("storage", why.partition(":")[0], why) for why in stored if why]
+        if why := self.self_test.problem:
+            found.append(Trouble("model-self-test", "model", why))
+        return found + self.watch.troubles
+
     def health(self) -> dict[str, Any]:
         """What ``GET /api/health`` answers."""
-        problems = [f"{source.name}: {source.problem}" for source in self.sources if source.problem]
-        problems += self.intake.problems
-        problems += [f"{name}: {it.problem}" for name, it in self.listeners.items() if it.problem]
-        problems += self._desk.problems if self._desk else []
-        problems += self.records.problems
+        problems = [trouble.problem for trouble in self.troubles()]
+        problems += [it.problem for it in (self._desk.outboxes if self._desk else ()) if it.problem]
         return {
             "status": "degraded" if problems else "ok",
             "problems": problems,
             "version": __version__,
             "model": self.scorer.model,
             "device": self.scorer.device,
-            "uptime_s": round(time.monotonic() - self.started_at, 1),
+            "uptime_s": round(time.monotonic() - self.watch.started_at, 1),
             "calls": len(self.calls),
             "subscribers": self.bus.subscribers,
             "listeners": {name: it.address for name, it in self.listeners.items() if it.address},
@@ -126,9 +142,9 @@ class Daemon:
         async with opened(self.config.alerts.hooks) as hooks:
             desk = self._desk = self._open_desk(hooks)
             async with asyncio.TaskGroup() as vital:
-                tasks = [
-                    vital.create_task(part.run()) for part in (self.batcher, self.intake, desk, self.records)
-                ]
+                parts = (self.batcher, self.intake, desk, self.records, self.self_test)
+                tasks = [vital.create_task(part.run()) for part in parts]
+                tasks.append(vital.create_task(self.watch.run(self.troubles, desk.take)))
                 async with listen(build(self._services(desk)), self.config.server) as address:
                     local = [vital.create_task(listener.run()) for listener in self.listeners.values()]
                     local += [vital.create_task(source.run()) for source in self.sources]

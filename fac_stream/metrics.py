@@ -6,7 +6,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from fac_stream import __version__
-from fac_stream.events import AlertRaised, AlertResolved, AnyEvent, CallEnded, CallStarted, WindowScored
+from fac_stream.events import (
+    AlertMarked,
+    AlertRaised,
+    AlertResolved,
+    AnyEvent,
+    CallEnded,
+    CallStarted,
+    WindowScored,
+)
 from fac_stream.scoring.batcher import BatchStats
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -40,7 +48,8 @@ class Metrics:
         self._batch = Histogram(
             "fac_batch_windows", "Windows a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=r
         )
-        self._alerts = Counter("fac_alerts", "Alert events.", ["state"], registry=r)
+        self._alerts = Counter("fac_alerts", "Alert events.", ["state", "category"], registry=r)
+        self._marks = Counter("fac_alert_marks", "What people said of alerts.", ["mark"], registry=r)
         self._deliveries = Counter(
             "fac_alert_deliveries", "Attempts to deliver alerts.", ["outcome"], registry=r
         )
@@ -65,9 +74,11 @@ class Metrics:
             case WindowScored():
                 self._on_window(event)
             case AlertRaised():
-                self._alerts.labels("raised").inc()
+                self._alerts.labels("raised", event.category).inc()
             case AlertResolved():
-                self._alerts.labels("resolved").inc()
+                self._alerts.labels("resolved", event.category).inc()
+            case AlertMarked():
+                self._marks.labels(event.mark).inc()
 
     def on_batch(self, stats: BatchStats) -> None:
         """Count one batch of the batcher."""
