@@ -37,6 +37,7 @@ from fac_stream.calls.local import LocalSource
 from fac_stream.calls.registry import Calls
 from fac_stream.config_hooks import Hook
 from fac_stream.errors import FacError
+from fac_stream.evidence.keeper import keeper_of
 from fac_stream.history.records import Records
 from fac_stream.listeners.audiosocket import AudioSocketListener
 from fac_stream.listeners.rtp import RtpListener
@@ -55,6 +56,7 @@ from fac_stream.sources.microphone import MicrophoneSource
 from fac_stream.sources.stdin import StdinSource
 from fac_stream.sources.url import UrlSource, public
 from fac_stream.storage.database import Database, state_file
+from fac_stream.storage.places import audit_file, history_file
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +79,8 @@ class Daemon:
         self.batcher = Batcher(
             scorer, gate, settings.speech, settings.batching, on_batch=self.metrics.on_batch
         )
-        self.calls = Calls(settings, self.bus, self.batcher, scorer)
+        self.keeper = keeper_of(self.bus, settings, scorer)
+        self.calls = Calls(settings, self.bus, self.batcher, scorer, self.keeper.tap)
         self.intake = Intake(settings.ingest, self.calls, self.bus)
         self.listeners = listeners_of(settings.listeners, self.intake)
         self.sources = [
@@ -105,6 +108,9 @@ class Daemon:
         self.metrics.gauge(
             "fac_history_lost", "Records that the disk will never have.", lambda: self.records.lost
         )
+        self.metrics.gauge(
+            "fac_evidence_lost", "Alerts whose audio could not be kept.", lambda: self.keeper.lost
+        )
         self.metrics.gauge("fac_subscribers", "Readers of /ws/events.", lambda: self.bus.subscribers)
         self.metrics.gauge("fac_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))
 
@@ -116,6 +122,7 @@ class Daemon:
         # One alert for all silent calls: a trunk that fails silences hundreds at once.
         found += [Trouble("source-dead", "calls", why) for why in self.intake.problems]
         stored = [self._desk.ledger.problem if self._desk else None, *self.records.problems]
+        stored += self.keeper.problems
         found += [Trouble("storage", why.partition(":")[0], why) for why in stored if why]
         if why := self.self_test.problem:
             found.append(Trouble("model-self-test", "model", why))
@@ -142,7 +149,7 @@ class Daemon:
         async with opened(self.config.alerts.hooks) as hooks:
             desk = self._desk = self._open_desk(hooks)
             async with asyncio.TaskGroup() as vital:
-                parts = (self.batcher, self.intake, desk, self.records, self.self_test)
+                parts = (self.batcher, self.intake, desk, self.records, self.self_test, self.keeper)
                 tasks = [vital.create_task(part.run()) for part in parts]
                 tasks.append(vital.create_task(self.watch.run(self.troubles, desk.take)))
                 async with listen(build(self._services(desk)), self.config.server) as address:
@@ -156,10 +163,12 @@ class Daemon:
                     await self.intake.stop()
                     await _within(STOP_DEADLINE_S, desk.settle())  # while there are subscribers
                 await _within(OUTBOX_DEADLINE_S, desk.drain())
+                await _within(OUTBOX_DEADLINE_S, self.keeper.drain())
                 await _within(OUTBOX_DEADLINE_S, self.records.drain())
                 await _cancel(tasks)
             desk.close()
             self.records.close()
+            self.keeper.close()
         if desk.pending:
             log.error("alerts were not delivered before the end", count=desk.pending)
 

@@ -33,7 +33,7 @@ class Trouble:
     rule: str
     """One of ``config_alerts.HEALTH_RULES``."""
     about: str
-    """What it is wrong with; the same as long as it lasts. Troubles of one rule about the same are one alert."""
+    """What it is wrong with, the same as long as it lasts; those about the same are one alert."""
     problem: str
     """In words, and what to do."""
 
