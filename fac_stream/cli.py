@@ -14,6 +14,7 @@ from fac_stream.commands import (
     alerts,
     audit,
     configuration,
+    decide,
     devices,
     doctor,
     evaluate,
@@ -38,12 +39,13 @@ app = typer.Typer(
 )
 app.command(epilog="Example: fac run --config config.yaml --port 9000")(run.run)
 app.command(epilog="Example: fac scan --json recordings/ > scores.jsonl")(scan.scan)
-app.command(epilog="Example: fac explain call.wav --out why.png")(explain.explain)
+app.command(epilog="Example: fac explain call.wav --leg caller --out why.png")(explain.explain)
 app.command(epilog="Example: fac watch ws://127.0.0.1:8765/ws/events")(watch.watch)
 app.command(epilog="Example: fac devices --json")(devices.devices)
 app.command(epilog="Example: fac doctor --config config.yaml")(doctor.doctor)
 app.command(epilog="Example: fac train predecessor corpus/ --out runs/first")(training.train)
 app.command(epilog="Example: fac evaluate runs/first/bundle corpus/ --split test")(evaluate.evaluate)
+app.command(epilog="Example: fac decide runs/first/bundle corpus/ --store --plot a.png")(decide.decide)
 app.command(epilog="Example: fac average runs/a runs/b/bundle --data corpus/ --out runs/mean")(
     training.average
 )

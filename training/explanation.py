@@ -1,4 +1,4 @@
-"""The picture of why a voice was called synthetic: its scores over time, and what mattered in some windows."""
+"""The picture of why a voice was called synthetic: its scores over time, what mattered in some windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ def _window(axes: Axes, seen: Seen, reach: float) -> Any:
         drops,
         cmap="bwr",
         norm=TwoSlopeNorm(0.0, -reach, reach),
-        alpha=0.75 * np.abs(drops) / reach,
+        alpha=0.8 * np.sqrt(np.abs(drops) / reach),
         edgecolors="none",
     )
     axes.set_title(f"log-likelihood ratio {seen.llr:+.1f}", fontsize=10)

@@ -5,9 +5,11 @@ Theory of operation
 A scored window is evidence: its bounded log-likelihood ratio, less the reference of ``decision.py``, times
 the seconds of speech that are new in it. The evidence adds up as in Page's cumulative sum (1954)::
 
-    sum   0 ──╱╲__ 0 ___╱▔▔▔╲___╱▔▔▔▔▔  alarm
-                   ^
-                   here it was last zero: what came before did not move this decision, and is forgotten
+    sum                    ┌──┐   ┌────── alarm
+                      ┌────┘  └───┘
+          ┌──┐        │
+      ────┘  └────────┘
+                      here it was last zero: what came before did not move this decision, and is forgotten
 
 Where the sum falls to zero the voice has proved as human as it seemed synthetic; a leg that comes to be
 called human, or unknown again, starts at zero, too. Of the windows since then the few that brought most are
@@ -15,7 +17,7 @@ kept, and the weight of each is its share of all that spoke for a synthetic voic
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fac_stream.calls.decision import log_odds
@@ -24,8 +26,14 @@ from fac_stream.events import Decision, DrivingWindow, Explanation, ScorePoint
 MOST_WINDOWS = 10
 MOST_POINTS = 60
 """Of the timeline: half a minute at the default hop."""
+MOST_LOOKED_INTO = 3
+"""Windows that share no sound: side by side their pictures are still large enough to be read."""
 DIGITS = 4
 """Of what is told; windows are no more exact than that."""
+
+
+Span = tuple[float, float]
+"""Start and end of a window, seconds since the start of the call."""
 
 
 class _Piece(NamedTuple):
@@ -128,6 +136,28 @@ class Drivers:
             weight=round(min(1.0, piece.evidence / self._for), DIGITS),
             quality=list(piece.quality),
         )
+
+
+def strongest(
+    explanation: Explanation | None, held: Mapping[Span, float], at_s: float | None = None
+) -> list[Span]:
+    """Which windows are worth a closer look: they drove the decision and share no sound; the strongest first.
+
+    Args:
+        explanation: of the decision; None where there is none.
+        held: the scored windows that can be looked into; where none of them drove it, the highest score is.
+        at_s: only that one of them whose middle is nearest to this second.
+    """
+    if at_s is not None:
+        return sorted(held, key=lambda span: abs(sum(span) / 2 - at_s))[:1]
+    windows = explanation.windows if explanation else []
+    driving = [(window.start_s, window.end_s) for window in windows]
+    found = [span for span in driving if span in held] or sorted(held, key=lambda span: -held[span])[:1]
+    chosen: list[Span] = []
+    for start_s, end_s in found:
+        if all(end_s <= begin or stop <= start_s for begin, stop in chosen):
+            chosen.append((start_s, end_s))
+    return chosen[:MOST_LOOKED_INTO]
 
 
 def _rounded(score: float | None) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from fac_stream.audio.frames import Window
 from fac_stream.audio.speech import SpeechGate
 from fac_stream.calls.decision import SEVERITY, LegDecision, Thresholds, worst
-from fac_stream.calls.explanation import MOST_POINTS, Drivers
+from fac_stream.calls.explanation import MOST_POINTS, Drivers, Span
 from fac_stream.calls.quality import UsualQuality
 from fac_stream.calls.recording import Recording, WindowRow, rows_of
 from fac_stream.config import Config
@@ -15,9 +15,6 @@ from fac_stream.errors import AudioError
 from fac_stream.events import Decision, Explanation
 from fac_stream.scoring.base import Scorer
 from fac_stream.scoring.judge import Judge
-
-MOST_LOOKED_INTO = 3
-"""Windows that share no sound: side by side they are still large enough to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,11 @@ class Reasons:
     """Of that moment; else of what had gathered in the end."""
     rows: list[WindowRow]
     """Its whole timeline."""
+
+    @property
+    def scored(self) -> dict[Span, float]:
+        """The windows that have a score, and that."""
+        return {(row.start_s, row.end_s): row.score for row in self.rows if row.score is not None}
 
 
 def explain_recording(
@@ -80,30 +82,6 @@ def explain_leg(rows: list[WindowRow], leg: str, limits: Thresholds, scorer: Sco
     return Reasons(leg, reached, at_s, explanation, rows)
 
 
-def spans_to_look_into(reasons: Reasons, at_s: float | None = None) -> list[tuple[float, float]]:
-    """Start and end of the windows worth a picture, the strongest first; none where nothing was scored.
-
-    Args:
-        reasons: of a leg.
-        at_s: only the scored window whose middle is nearest to this second.
-    """
-    scored = [(row.score, row.start_s, row.end_s) for row in reasons.rows if row.score is not None]
-    if at_s is not None:
-        nearest = sorted(scored, key=lambda row: abs((row[1] + row[2]) / 2 - at_s))[:1]
-        return [(start_s, end_s) for _, start_s, end_s in nearest]
-    driving = [(window.start_s, window.end_s) for window in reasons.explanation.windows]
-    return apart(driving or [(start_s, end_s) for _, start_s, end_s in sorted(scored)[-1:]])
-
-
-def apart(spans: Sequence[tuple[float, float]], most: int = MOST_LOOKED_INTO) -> list[tuple[float, float]]:
-    """Those that overlap none that comes before, at most so many."""
-    chosen: list[tuple[float, float]] = []
-    for start_s, end_s in spans:
-        if all(end_s <= begin or stop <= start_s for begin, stop in chosen):
-            chosen.append((start_s, end_s))
-    return chosen[:most]
-
-
 def windows_at(source: Path, hop_s: float, leg: str, starts_s: Collection[float]) -> dict[float, Window]:
     """The windows of a recording that begin there, by their start; decodes it once more.
 
@@ -119,9 +97,7 @@ def windows_at(source: Path, hop_s: float, leg: str, starts_s: Collection[float]
     }
 
 
-def _told(
-    drivers: Drivers, rows: Sequence[WindowRow], quality: UsualQuality, scorer: Scorer
-) -> Explanation:
+def _told(drivers: Drivers, rows: Sequence[WindowRow], quality: UsualQuality, scorer: Scorer) -> Explanation:
     timeline = [(row.end_s, row.score) for row in rows[-MOST_POINTS:]]
     return drivers.explain(timeline, quality.flags, scorer.model, scorer.version)
 

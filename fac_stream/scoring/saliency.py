@@ -1,17 +1,18 @@
 """Where in a window the model heard what it heard: occlusion over time and frequency. No asyncio.
 
-After Zeiler and Fergus, "Visualizing and understanding convolutional networks" (ECCV 2014): hide a part, score
-again, and look how far the score falls. It asks nothing of the model but scores, so it works with any backend.
+After Zeiler and Fergus, "Visualizing and understanding convolutional networks" (ECCV 2014): hide a part,
+score again, and look how far the score falls. It asks nothing of the model but scores, so it works with any
+backend.
 
 ::
 
-    window ──STFT──► frames × bins          a cell of the grid, pushed down to the floor of its bins
+    window ──STFT──► frames by bins        a cell of the grid, pushed down to the floor of its bins
                      ├──┼──┼──┼──┤                         │
-                     ├──┼▓▓┼──┼──┤  ──what was taken, back as a wave──►  window − taken  ──► scored again
+                     ├──┼▓▓┼──┼──┤  ──what was taken, back as a wave──►  window - taken  ──► scored again
                      ├──┼──┼──┼──┤
 
-A hidden cell is not emptied, but pushed down to the bin's own quiet moments in that window, phases kept: a hole
-would be a sound that no telephone makes, and the model might score the hole.
+A hidden cell is not emptied, but pushed down to the bin's own quiet moments in that window, phases kept: a
+hole would be a sound that no telephone makes, and the model might score the hole.
 """
 
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class Occlusion:
         self._frames[[0, -1]] = 0, len(self._spectrum)
 
     def waves(self, first: int, count: int) -> Samples:
-        """float32 ``[≤ count, n]``: cell ``first`` hidden, then the next ones, column by column in each band."""
+        """Cell ``first`` hidden, then the next ones, band by band: float32 ``[≤ count, n]``."""
         cells = range(first, min(first + count, BANDS * COLUMNS))
         return np.stack([self.hidden([divmod(cell, COLUMNS)]) for cell in cells])
 
@@ -104,7 +105,7 @@ def saliency_of(samples: Samples, scorer: Scorer) -> Saliency:
 
 
 def drops(scores: Floats) -> Saliency:
-    """From the score of the whole window, then of every cell hidden, ``[1 + BANDS * COLUMNS]``; NaN for none."""
+    """From the score of the whole window, then with each cell hidden: ``[1 + BANDS * COLUMNS]``, NaN for none."""
     llrs = log_likelihood(scores)
     return Saliency(float(llrs[0]), (llrs[0] - llrs[1:]).reshape(BANDS, COLUMNS))
 
@@ -123,7 +124,7 @@ def edges_hz() -> Floats:
 
 
 def picture(samples: Samples) -> npt.NDArray[np.uint8]:
-    """The spectrum as a picture, uint8 ``[257, frames]``, lowest frequency first; 255 is the loudest point."""
+    """The spectrum as a picture: uint8 ``[257, frames]``, lowest frequency first; 255 is the loudest."""
     power = np.abs(_spectrum(samples)[FRAME // 2 // HOP : -(FRAME // 2 // HOP)]).T ** 2
     decibels = 10.0 * np.log10(np.maximum(power / max(power.max(), 1e-20), 10.0 ** (-PICTURE_DB / 10.0)))
     return np.round(255.0 * (1.0 + decibels / PICTURE_DB)).astype(np.uint8)

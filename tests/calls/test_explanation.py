@@ -26,7 +26,7 @@ def told(drivers):
 
 @given(st.lists(st.tuples(scores, st.floats(0.0, 2.0), st.sampled_from(Decision)), max_size=60))
 def test_an_explanation_is_bounded_and_sorted(windows):
-    """Whatever comes: at most ten windows, all for a synthetic voice, strongest first, shares of one whole."""
+    """Whatever comes: at most ten windows, all for a synthetic voice, strongest first, parts of a whole."""
     drivers = Drivers()
 
     for index, (score, speech_s, decision) in enumerate(windows):

@@ -62,7 +62,7 @@ def test_the_cell_that_drives_the_score_is_found(start_s):
 @settings(max_examples=25, deadline=None)
 @given(cells, st.integers(0, 5))
 def test_hiding_takes_away_and_adds_nothing(hidden, seed):
-    """What is hidden never makes a window louder, and what lies far from the cells stays sample for sample."""
+    """Hiding never makes a window louder, and what lies far from the cells stays sample for sample."""
     wave = noise(seed)
 
     left = Occlusion(wave).hidden(hidden)
