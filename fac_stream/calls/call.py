@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -182,6 +182,9 @@ class Call:
 _LOST = WindowVerdict(None, SkipReason.LOSS, 0.0, None)
 
 
+Tap = Callable[[str, Window, WindowVerdict], None]
+
+
 class TooLongError(Exception):
     """The call reached its maximum duration."""
 
@@ -189,8 +192,12 @@ class TooLongError(Exception):
 class CallRunner:
     """Moves frames of calls to windows, scores, decisions and events."""
 
-    def __init__(self, config: Config, batcher: Batcher, bus: Bus, scorer: Scorer) -> None:
+    def __init__(
+        self, config: Config, batcher: Batcher, bus: Bus, scorer: Scorer, tap: Tap | None = None
+    ) -> None:
+        """``tap`` gets every window with its verdict, before that is published."""
         self._config = config
+        self._tap = tap
         self._batcher = batcher
         self._bus = bus
         self._model = scorer.model
@@ -247,6 +254,8 @@ class CallRunner:
         verdicts = iter(await self._batcher.score(heard, live=live))
         for window in windows:
             verdict = next(verdicts) if window.concealed <= most else _LOST
+            if self._tap:
+                self._tap(call.call_id, window, verdict)
             for event in self._apply(call, window, verdict, live=live):
                 self._bus.publish(event)
             if not live:

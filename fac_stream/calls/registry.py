@@ -4,7 +4,7 @@ from collections import deque
 from datetime import UTC, datetime
 
 from fac_stream.bus import Bus
-from fac_stream.calls.call import Call, CallRunner
+from fac_stream.calls.call import Call, CallRunner, Tap
 from fac_stream.calls.decision import Thresholds
 from fac_stream.config import Config
 from fac_stream.errors import ConflictError, RefusedError
@@ -26,13 +26,15 @@ from fac_stream.sources.base import Source
 class Calls:
     """Admits calls up to a limit, runs them, and answers for them afterwards."""
 
-    def __init__(self, config: Config, bus: Bus, batcher: Batcher, scorer: Scorer) -> None:
+    def __init__(
+        self, config: Config, bus: Bus, batcher: Batcher, scorer: Scorer, tap: Tap | None = None
+    ) -> None:
         self._config = config
         self._bus = bus
         self._scorer = scorer
         # The references, which are all that is asked of it, are the same in every profile.
         self._scale = Thresholds.of(config.decision, scorer.tables, "wideband")
-        self._runner = CallRunner(config, batcher, bus, scorer)
+        self._runner = CallRunner(config, batcher, bus, scorer, tap)
         self._active: dict[str, Call] = {}
         self._ended: deque[Call] = deque(maxlen=config.history.max_calls)
         self._closing = False

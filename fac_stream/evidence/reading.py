@@ -1,0 +1,56 @@
+"""Opening evidence: whoever does it stands in the audit log first."""
+
+import getpass
+from contextlib import suppress
+
+from fac_stream.config import Config
+from fac_stream.errors import StorageError
+from fac_stream.evidence.folder import Folder
+from fac_stream.evidence.key import read_key
+from fac_stream.evidence.record import Excerpt
+from fac_stream.evidence.sealed import Header, unseal
+from fac_stream.storage.audit import AuditLog
+from fac_stream.storage.places import audit_file
+
+
+def full_id(folder: Folder, alert: str) -> str:
+    """The id of the one alert with evidence that is, or begins with, ``alert``.
+
+    Raises:
+        StorageError: there is none, or more than one.
+    """
+    ids = [entry.alert_id for entry in folder.entries()]
+    found = [alert] if alert in ids else [it for it in ids if it.startswith(alert)]
+    if len(found) != 1:
+        what = f"{len(found)} alerts with evidence begin" if found else "no alert with evidence begins"
+        raise StorageError(f"{what} with {alert!r}; see: fac evidence list")
+    return found[0]
+
+
+def read_evidence(settings: Config, folder: Folder, alert_id: str, why: str) -> tuple[Header, Excerpt]:
+    """Decrypt the evidence of an alert; ``why`` stands in the audit log: ``replay``, ``export``, ``explain``.
+
+    Raises:
+        ConfigError: the key cannot be used.
+        StorageError: there is no such evidence, it was changed, or the audit log takes no entry: then nothing
+            is shown.
+    """
+    key, file = read_key(settings.evidence), folder.read(alert_id)
+    try:
+        header, content = unseal(file, key)
+        excerpt = Excerpt.decode(content)
+    except StorageError as error:
+        raise StorageError(f"the evidence of {alert_id}: {error}") from None
+    if header.alert_id != alert_id:
+        raise StorageError(
+            f"the evidence of {alert_id} is about {header.alert_id}: somebody renamed its file"
+        )
+    if path := audit_file(settings.history):
+        AuditLog(path).add("evidence.read", alert=alert_id, why=why, by=_user())
+    return header, excerpt
+
+
+def _user() -> str:
+    with suppress(OSError, KeyError):  # a container's user has no name
+        return getpass.getuser()
+    return "unknown"
