@@ -40,6 +40,7 @@ ALLOWED = {
         "audio",
         "bus",
         "calls",
+        "evidence",
         "history",
         "listeners",
         "metrics",

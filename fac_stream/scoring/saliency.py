@@ -105,7 +105,7 @@ def saliency_of(samples: Samples, scorer: Scorer) -> Saliency:
 
 
 def drops(scores: Floats) -> Saliency:
-    """From the score of the whole window, then with each cell hidden: ``[1 + BANDS * COLUMNS]``, NaN for none."""
+    """From the score of the whole window, then with each cell hidden, ``[1 + BANDS * COLUMNS]``."""
     llrs = log_likelihood(scores)
     return Saliency(float(llrs[0]), (llrs[0] - llrs[1:]).reshape(BANDS, COLUMNS))
 

@@ -23,6 +23,7 @@ from fac_stream.server.jambonz import JambonzPlatform
 from fac_stream.server.live import Live
 from fac_stream.server.predict import MAX_REALTIME_BYTES, Predictions
 from fac_stream.server.rtp import RtpCalls
+from fac_stream.server.saliency import SaliencyPictures
 from fac_stream.server.services import SERVICES, Services
 from fac_stream.server.telephony import Platform, Telephony
 from fac_stream.server.tls import server_context
@@ -54,7 +55,7 @@ def build(services: Services) -> web.Application:
     asterisk = AsteriskCalls(services)
     rtp = RtpCalls(services.rtp, services.intake)
     app.add_routes([*whip.routes(), *asterisk.routes(), *rtp.routes()])
-    app.add_routes(HistoryCalls(services).routes())
+    app.add_routes([*HistoryCalls(services).routes(), *SaliencyPictures(services).routes()])
     app.add_routes(
         [
             web.get("/ws/events", live.handle),

@@ -50,7 +50,10 @@ class SaliencyPictures:
         number = request.query.get("window", "0")
         if not (len(number) == 1 and number.isascii() and number.isdigit()):
             raise ApiError(400, "bad_query", "window must be a number from 0 to 9")
-        record = await self._services.desk.record(alert_id)
+        try:
+            record = await self._services.desk.record(alert_id)
+        except StorageError as error:
+            raise ApiError(503, "storage", f"the alerts cannot be read: {error}", retry_after_s=10) from None
         if record is None:
             raise ApiError(404, "no_such_alert", "there is no alert with this id: see GET /api/alerts")
         if self._place.locked():
