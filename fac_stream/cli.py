@@ -11,7 +11,6 @@ import typer
 
 from fac_stream import __version__
 from fac_stream.commands import (
-    alerts,
     audit,
     configuration,
     decide,
@@ -20,6 +19,7 @@ from fac_stream.commands import (
     evaluate,
     explain,
     history,
+    marks,
     run,
     scan,
     training,
@@ -50,7 +50,7 @@ app.command(epilog="Example: fac average runs/a runs/b/bundle --data corpus/ --o
     training.average
 )
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
-app.add_typer(alerts.app, name="alerts")
+app.add_typer(marks.app, name="alerts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(configuration.app, name="config")
 app.add_typer(history.app, name="history")

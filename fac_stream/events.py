@@ -8,7 +8,7 @@ is synthetic; ``None`` means that there is no score, never that the voice is hum
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -19,6 +19,9 @@ Seconds = Annotated[float, Field(ge=0.0)]
 Category = Literal["fraud", "health"]
 Severity = Literal["info", "warning", "critical"]
 Mark = Literal["acknowledged", "confirmed_fake", "false_alarm"]
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+MarkedBy = Annotated[str, Field(min_length=1, max_length=64, pattern=ONE_LINE)]
+MarkNote = Annotated[str, Field(max_length=500, pattern=ONE_LINE)]
 
 
 class Decision(StrEnum):
@@ -230,9 +233,9 @@ class AlertMarked(Event):
     """The alert it is about."""
     mark: Mark
     """``acknowledged``: seen; ``confirmed_fake``, ``false_alarm``: the verdict, of which the last counts."""
-    by: Annotated[str, Field(min_length=1, max_length=64)]
+    by: MarkedBy
     """Who says so, as they named themselves."""
-    note: Annotated[str, Field(max_length=500)] = ""
+    note: MarkNote = ""
     """Why, in their words."""
 
 
@@ -376,17 +379,8 @@ AnyEvent = Annotated[
     Field(discriminator="type"),
 ]
 EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
-EVENT_TYPES = (
-    "snapshot",
-    "call.started",
-    "window.scored",
-    "decision.changed",
-    "alert.raised",
-    "alert.resolved",
-    "alert.marked",
-    "health.changed",
-    "call.ended",
-    "call.deleted",
+EVENT_TYPES: tuple[str, ...] = tuple(
+    kind.model_fields["type"].default for kind in get_args(get_args(AnyEvent)[0])
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,16 +26,26 @@ Database = Annotated[
     Path | None,
     typer.Option("--database", help="File of the alerts; without it, the configuration's.", metavar="FILE"),
 ]
+Category = Annotated[
+    Literal["fraud", "health"] | None,
+    typer.Option(help="Only alerts about voices, or only those of the daemon about itself."),
+]
 Count = Annotated[int, typer.Option("--last", "-n", help="How many, from the latest.", min=1, max=100_000)]
 
 
-@app.command("list", epilog="Example: fac alerts list --last 20")
+@app.command("list", epilog="Example: fac alerts list --category fraud --last 20")
 def list_alerts(
-    *, config: ConfigFile = None, database: Database = None, last: Count = 50, as_json: AsJson = False
+    *,
+    config: ConfigFile = None,
+    database: Database = None,
+    category: Category = None,
+    last: Count = 50,
+    as_json: AsJson = False,
 ) -> None:
-    """Print the latest alerts, oldest first, with the state of their deliveries."""
-    with _opened(config, database) as file:
-        _print(_entries(file, "1", last), as_json=as_json)
+    """Print the latest alerts, oldest first, with their marks and the state of their deliveries."""
+    with opened(config, database) as file:
+        wanted = "?1 IS NULL OR coalesce(json_extract(CAST(body AS TEXT), '$.data.category'), 'fraud') = ?1"
+        _print(_entries(file, wanted, last, category), as_json=as_json)
 
 
 @app.command(epilog="Example: fac alerts dead --json")
@@ -43,7 +53,7 @@ def dead(
     *, config: ConfigFile = None, database: Database = None, last: Count = 50, as_json: AsJson = False
 ) -> None:
     """Print the alerts of which a delivery was given up."""
-    with _opened(config, database) as file:
+    with opened(config, database) as file:
         given_up = "id IN (SELECT message FROM delivery WHERE state = 'dead')"
         _print(_entries(file, given_up, last), as_json=as_json)
 
@@ -57,7 +67,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print all that is known of an alert: raised, resolved, and each delivery."""
-    with _opened(config, database) as file:
+    with opened(config, database) as file:
         found = _entries(file, "substr(alert_id, 1, ?) = ?", 100, len(alert), alert)
     if not found:
         raise FacError(f"no alert begins with {alert!r}; see: fac alerts list")
@@ -83,7 +93,7 @@ def replay(
     again too.
     """
     prefix = alert or ""
-    with _opened(config, database) as file:
+    with opened(config, database) as file:
         file.execute("BEGIN IMMEDIATE")
         which = (
             "state = 'dead' AND message IN (SELECT id FROM message WHERE substr(alert_id, 1, ?) = ?)",
@@ -104,7 +114,13 @@ def replay(
 
 
 @contextmanager
-def _opened(config: Path | None, database: Path | None) -> Iterator[sqlite3.Connection]:
+def opened(config: Path | None, database: Path | None) -> Iterator[sqlite3.Connection]:
+    """The file that the options name, beside a daemon that may be running with it.
+
+    Raises:
+        ConfigError: the configuration keeps alerts in memory.
+        StorageError: the file cannot be used.
+    """
     from fac_stream.storage.database import opened_beside, state_file
 
     path = database or load(config).alerts.database
@@ -128,6 +144,7 @@ def _entries(file: sqlite3.Connection, where: str, last: int, *values: object) -
 
 def _entry(file: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
     number, message_id, kind, written_at, body = row
+    data = json.loads(body)["data"]
     deliveries = file.execute(
         "SELECT host, state, attempts, due, detail FROM delivery LEFT JOIN hook USING (hook)"
         " WHERE message = ?",
@@ -137,7 +154,8 @@ def _entry(file: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
         "webhook_id": message_id,
         "type": kind,
         "written_at": _time(written_at),
-        "data": json.loads(body)["data"],
+        "data": data,
+        "marks": _marks(file, data["alert_id"]) if kind == "alert.raised" else [],
         "deliveries": [
             {
                 "host": host,
@@ -151,6 +169,15 @@ def _entry(file: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
+def _marks(file: sqlite3.Connection, alert_id: str) -> list[dict[str, Any]]:
+    if not file.execute("SELECT 1 FROM sqlite_schema WHERE name = 'mark'").fetchone():
+        return []  # an older version has written the file
+    rows = file.execute(
+        "SELECT mark, who, note, marked_at FROM mark WHERE alert_id = ? ORDER BY id", (alert_id,)
+    )
+    return [{"mark": mark, "by": by, "note": note, "time": _time(at)} for mark, by, note, at in rows]
+
+
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -162,6 +189,8 @@ def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:
             continue
         data = entry["data"]
         what = data.get("summary") or f"over ({data.get('reason')})"
+        if entry["marks"]:
+            what += f" ({', '.join(mark['mark'].replace('_', ' ') for mark in entry['marks'])})"
         states = ", ".join(_delivery(delivery) for delivery in entry["deliveries"]) or "no receivers"
         line = f"{entry['written_at']}  {data['alert_id']}  {entry['type']:14}  {what}  [{states}]"
         # Call ids come from outside: one must not steer the terminal.

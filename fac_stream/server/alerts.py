@@ -1,15 +1,15 @@
 """``/api/alerts``: what was raised, by this daemon and those before it, and what people said of it."""
 
 from collections.abc import Sequence
-from typing import Annotated, get_args
+from typing import get_args
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from fac_stream.alerts.desk import Desk
 from fac_stream.alerts.records import AlertRecord, State, Wanted
 from fac_stream.errors import StorageError
-from fac_stream.events import AlertMarked, Category, Mark
+from fac_stream.events import AlertMarked, Category, Mark, MarkedBy, MarkNote
 from fac_stream.server.bodies import small
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import SERVICES
@@ -21,9 +21,6 @@ MAX_TEXT = 128
 KNOWN = {"limit", "before", "state", "category", "call_id"}
 _RECORDS: TypeAdapter[Sequence[AlertRecord]] = TypeAdapter(Sequence[AlertRecord])
 
-Said = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
-"""One line: it stands in logs, on terminals and in chat."""
-
 
 class MarkBody(BaseModel):
     """What ``POST /api/alerts/{id}/marks`` takes."""
@@ -31,8 +28,8 @@ class MarkBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     mark: Mark
-    by: Annotated[Said, Field(min_length=1, max_length=64)]
-    note: Annotated[Said, Field(max_length=500)] = ""
+    by: MarkedBy
+    note: MarkNote = ""
 
 
 async def alerts(request: web.Request) -> web.Response:
@@ -69,7 +66,7 @@ async def mark(request: web.Request) -> web.Response:
     alert_id = request.match_info["alert_id"]
     if len(alert_id) > 64:
         return _answer(None)
-    said = AlertMarked(alert_id=alert_id, mark=body.mark, by=body.by.strip() or body.by, note=body.note)
+    said = AlertMarked(alert_id=alert_id, mark=body.mark, by=body.by, note=body.note)
     try:
         record = await _desk(request).mark(said)
     except StorageError as error:

@@ -9,10 +9,12 @@ import pytest
 from fac_stream.alerts import ledger as ledger_module
 from fac_stream.alerts.desk import Desk
 from fac_stream.alerts.ledger import MIGRATIONS
+from fac_stream.alerts.message import Attempt, Outcome
 from fac_stream.alerts.outbox import Outbox
-from fac_stream.alerts.webhook import Attempt, Outcome
+from fac_stream.alerts.rules import Rules
 from fac_stream.bus import Bus
-from fac_stream.config_alerts import Webhook
+from fac_stream.config_alerts import AlertRule
+from fac_stream.config_hooks import Webhook
 from fac_stream.events import AlertRaised, AlertResolved, CallEnded, CallStarted
 from fac_stream.storage import database as database_module
 from fac_stream.storage.database import Database
@@ -34,7 +36,7 @@ class House:
         )
         self.outbox = Outbox(self.hook, self._post, lambda outcome: None)
         self.database = Database(path, MIGRATIONS)
-        self.desk = Desk(self.bus, self.database, [self.outbox])
+        self.desk = Desk(self.bus, self.database, [self.outbox], Rules([AlertRule()]))
         self.bus.listen(self._note)
 
     async def _post(self, message):
@@ -138,7 +140,7 @@ async def test_a_retry_that_is_not_due_waits_over_the_restart(live):
         first.raise_alert()
         await first.until(lambda: first.posts)
         first.bus.publish(CallEnded(call_id="c", reason="completed", duration_s=1, legs=[]))
-        await first.until(lambda: len(first.posts) == 2)
+        await first.until(lambda: first.desk.pending == 2)
         await first.desk.ledger.drain()
 
     async with live() as second:
@@ -273,7 +275,7 @@ async def test_no_secret_is_on_disk(live, tmp_path):
     text = b"".join(it.read_bytes() for it in tmp_path.iterdir())
     assert b"secret-path" not in text
     assert SECRET.removeprefix("whsec_").encode() not in text
-    assert house.hook.key not in text
+    assert house.hook.keys[0].key not in text
 
 
 async def test_memory_alone_works_the_same(live):
