@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fac_stream.errors import ProtocolError
+from fac_stream.protocols.nonces import Nonces
 
 REQUIRED = (
     "@request-target",
@@ -34,7 +35,6 @@ SKEW_S = 5
 """Seconds that the clock of Genesys may be ahead of ours."""
 MIN_NONCE = 22
 MAX_HEADER = 4096
-MAX_NONCES = 100_000
 
 _KEY = r"[a-z*][a-z0-9_.*-]*"
 _STRING = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
@@ -125,7 +125,7 @@ class SignatureCheck(ApiKeyCheck):
     def __init__(self, api_key: str, secret: bytes) -> None:
         super().__init__(api_key)
         self._secret = secret
-        self._nonces: dict[str, float] = {}
+        self._nonces = Nonces(MAX_AGE_S + SKEW_S)
 
     def check(self, request: SignedRequest, now: float) -> None:
         """Take a request whose time is ``now``, Unix seconds.
@@ -163,14 +163,7 @@ class SignatureCheck(ApiKeyCheck):
     def _check_nonce(self, nonce: str, now: float) -> None:
         if len(nonce) < MIN_NONCE:
             raise ProtocolError(f"the signature's nonce needs at least {MIN_NONCE} characters")
-        # Kept in the order in which they are forgotten.
-        while self._nonces and (oldest := next(iter(self._nonces.items())))[1] < now:
-            del self._nonces[oldest[0]]
-        if nonce in self._nonces:
-            raise ProtocolError("the request was sent before: its nonce is known")
-        if len(self._nonces) >= MAX_NONCES:
-            raise ProtocolError("more requests than can be remembered: try again in a minute")
-        self._nonces[nonce] = now + MAX_AGE_S + SKEW_S
+        self._nonces.take(nonce, now)
 
 
 def _read(headers: Mapping[str, str]) -> tuple[_Input, bytes]:

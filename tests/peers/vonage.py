@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 import time
 
 from fac_stream.audio.frames import Encoding
@@ -35,7 +36,12 @@ async def place_call(url, pcm, call_id, *, pace=1.0, headers=None, signature_sec
 
 def jwt(secret, algorithm="HS256", **claims):
     """A token with Vonage's claims, signed with this secret."""
-    said = {"iat": int(time.time()), "jti": "1", "iss": "Vonage", "api_key": "abcd1234"} | claims
+    said = {
+        "iat": int(time.time()),
+        "jti": secrets.token_hex(8),
+        "iss": "Vonage",
+        "api_key": "abcd1234",
+    } | claims
     head = f"{_part({'alg': algorithm, 'typ': 'JWT'})}.{_part(said)}"
     return f"{head}.{_base64(hmac.digest(secret.encode(), head.encode(), hashlib.sha256))}"
 

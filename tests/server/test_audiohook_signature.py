@@ -13,7 +13,6 @@ from fac_stream.config_systems import AudioHook as Settings
 from fac_stream.errors import ProtocolError
 from fac_stream.protocols.audiohook_signature import (
     MAX_AGE_S,
-    MAX_NONCES,
     SKEW_S,
     ApiKeyCheck,
     SignatureCheck,
@@ -175,15 +174,7 @@ def test_a_replay_is_known_for_as_long_as_it_would_be_good():
     assert len(check._nonces) <= MAX_AGE_S + SKEW_S + 2
 
     check.check(signed(parameters(created=now + 100, nonce="n" * 22)), now + 100)
-    assert list(check._nonces) == ["n" * 22]
-
-
-def test_the_memory_of_nonces_is_bounded():
-    """Rather than forget one that could be replayed, the next is refused; getting there takes the secret."""
-    check = checking()
-    check._nonces = {str(n): CREATED + 99.0 for n in range(MAX_NONCES)}
-    with pytest.raises(ProtocolError, match="more requests than"):
-        check.check(request(), CREATED)
+    assert len(check._nonces) == 1
 
 
 PIECES = ["sig1=", "(", ")", '"x-api-key"', '"@authority"', ";created=1", ' ;nonce="', "\\", ":AA==:"]

@@ -142,6 +142,9 @@ def test_a_fresh_jwt_of_vonage_is_a_proof():
         jwt(KEY, iat=None),
         jwt(KEY, iat=NOW, exp=NOW - 1),
         jwt(KEY, iat=NOW, exp="never"),
+        jwt(KEY, iat=NOW, jti=None),
+        jwt(KEY, iat=NOW, jti=7),
+        jwt(KEY, iat=NOW, jti="x" * 1000),
         jwt(KEY, "none", iat=NOW),
         jwt(KEY, "HS512", iat=NOW),
         jwt(KEY, iat=NOW).rpartition(".")[0] + ".",
@@ -152,6 +155,18 @@ def test_any_other_jwt_is_refused(token):
     """Another key, an old one, another algorithm, none at all, no JWT."""
     with pytest.raises(ApiError, match="JWT"):
         vonage(Authorization=f"Bearer {token}")
+
+
+def test_a_jwt_counts_once():
+    """Who reads one on its way brings no call of their own with it, for as long as it would be good."""
+    clock = [NOW]
+    platform = VonagePlatform(Vonage(signature_secret=KEY), lambda: clock[0])
+    token = jwt(KEY, iat=NOW + MAX_AGE_S)
+    assert platform.authorise(handshake("/ws/vonage", Authorization=f"Bearer {token}"))
+    for clock[0] in (NOW, NOW + MAX_AGE_S, NOW + 2 * MAX_AGE_S):
+        with pytest.raises(ApiError, match="sent before"):
+            platform.authorise(handshake("/ws/vonage", Authorization=f"Bearer {token}"))
+    assert platform.authorise(handshake("/ws/vonage", Authorization=f"Bearer {jwt(KEY, iat=clock[0])}"))
 
 
 def test_a_signed_token_that_is_no_jwt_is_refused():
