@@ -12,10 +12,18 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import structlog
-from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSServerHandshakeError, web
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientWebSocketResponse,
+    TraceConfig,
+    WSServerHandshakeError,
+    web,
+)
 from yarl import URL
 
 from fac_stream.errors import SourceError
@@ -98,10 +106,12 @@ async def _connected(url: str, max_message_bytes: int) -> AsyncIterator[ClientWe
     """A socket to where Asterisk waits, closed afterwards.
 
     Raises:
-        SourceError: nobody is there, or no such call waits.
+        SourceError: nobody is there, no such call waits, or it is said to wait elsewhere.
     """
     shown = URL(url).with_user(None)  # nor a password
-    async with ClientSession() as http:
+    tracing = TraceConfig()
+    tracing.on_request_redirect.append(_refuse_redirect)
+    async with ClientSession(trace_configs=[tracing]) as http:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 socket = await _connect(http, url, max_message_bytes)
@@ -116,6 +126,12 @@ async def _connected(url: str, max_message_bytes: int) -> AsyncIterator[ClientWe
             with suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await socket.close()
+
+
+async def _refuse_redirect(_session: ClientSession, _context: SimpleNamespace, params: Any) -> None:
+    """Whoever answers at ``media_url`` does not choose where else the daemon connects to."""
+    params.response.close()
+    raise SourceError(f"{params.url.with_user(None)}: redirects (status {params.response.status})")
 
 
 async def _connect(http: ClientSession, url: str, max_message_bytes: int) -> ClientWebSocketResponse:

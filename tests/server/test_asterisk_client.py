@@ -5,6 +5,8 @@ import socket
 from contextlib import suppress
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
@@ -99,6 +101,31 @@ async def test_what_cannot_be_connected_is_refused(tmp_path, form, status):
     ):
         assert (await served.http.post("/api/asterisk", data=form)).status == status
         assert served.events == []
+
+
+async def test_nobody_sends_it_elsewhere(tmp_path):
+    """A redirection is not followed, neither to another host nor on the same one."""
+    async with waiting_call(b"", "x") as elsewhere:
+
+        async def redirect(_):
+            raise web.HTTPFound(f"{elsewhere.replace('ws:', 'http:')}/{CONNECTION_ID}")
+
+        async with (
+            TestServer(_app(redirect)) as server,
+            serving(
+                tmp_path, platforms={"asterisk": {"media_url": f"ws://127.0.0.1:{server.port}/media"}}
+            ) as served,
+        ):
+            answer = await served.http.post("/api/asterisk", data=FORM)
+            assert answer.status == 502
+            assert "redirects (status 302)" in (await answer.json())["error"]["message"]
+            assert served.events == []
+
+
+def _app(handler):
+    app = web.Application()
+    app.router.add_get("/{any:.*}", handler)
+    return app
 
 
 async def test_it_needs_the_token(tmp_path):
