@@ -2,7 +2,7 @@
 
 ::
 
-    offer ──► answer ──ICE, DTLS──► Opus ──aiortc──► 48 kHz stereo ──► mono ──► Session
+    offer ──read──► room? ──► answer ──ICE, DTLS──► Opus ──aiortc──► 48 kHz stereo ──► mono ──► Session
 
 Only the configured address is bound and named, no STUN or TURN server is asked, and Opus is the only codec.
 Candidates that are names (``….local``) are not looked up: the sender's own checks show where it really is
@@ -14,6 +14,7 @@ Loaded when the first sender comes: aiortc is an extra.
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,56 @@ ANSWER_S = 10.0
 MEDIA_S = 30.0
 """From the answer to the first sound: ICE, DTLS and somebody who presses a button."""
 CLOSE_S = 5.0
+OPUS = "audio/opus"
 MAX_CANDIDATES = 64
 MAX_MEDIA = 16
 """Media lines of an offer: aiortc gives each that is not bundled sockets of its own."""
 _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - what is compared with, not what is bound
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a sender offers, as far as it can be told without a connection."""
+
+    text: str
+    kinds: tuple[str, ...]
+    """Of media, a line each."""
+    candidates: int
+    credentials: tuple[str, str]
+    """Of ICE: user fragment and password."""
+
+
+def read(text: str) -> Offer:
+    """Look at an offer before anything is made for it.
+
+    Raises:
+        ProtocolError: it is no offer that sends us sound in Opus.
+    """
+    try:
+        description = SessionDescription.parse(text)
+    except Exception:  # noqa: BLE001 - the parser raises whatever a bad line makes it stumble over
+        raise ProtocolError("the offer is no session description") from None
+    kinds = tuple(media.kind for media in description.media)
+    if len(kinds) > MAX_MEDIA:
+        raise ProtocolError(f"the offer has {len(kinds)} media lines; {MAX_MEDIA} is the most")
+    sounds = [media for media in description.media if media.kind == "audio"]
+    if len(sounds) != 1:
+        raise ProtocolError(f"the offer needs one audio track, and has {len(sounds)}")
+    [sound] = sounds
+    if sound.direction not in ("sendonly", "sendrecv"):
+        raise ProtocolError(f"the offer's audio is {sound.direction}: it has to send")
+    if {*kinds} - {"audio", "video"}:
+        raise ProtocolError(f"the offer has {', '.join(kinds)}: only audio is taken, and video ignored")
+    if not sound.rtcp_mux or not any(codec.mimeType.lower() == OPUS for codec in sound.rtp.codecs):
+        raise ProtocolError("the offer's audio needs Opus and rtcp-mux")
+    if sound.dtls is None or not sound.dtls.fingerprints:
+        raise ProtocolError("the offer's audio needs DTLS, and the fingerprint of its certificate")
+    candidates = sum(len(media.ice_candidates) for media in description.media)
+    if candidates > MAX_CANDIDATES:
+        raise ProtocolError(f"at most {MAX_CANDIDATES} candidates are taken")
+    ice = sound.ice
+    credentials = (ice.usernameFragment or "", ice.password or "") if ice else ("", "")
+    return Offer(text, kinds, candidates, credentials)
 
 
 class Peer:
@@ -46,35 +93,35 @@ class Peer:
 
     Args:
         host: address to receive on.
+        offer: what it offers.
     """
 
     format = AudioFormat(48_000, Encoding.PCM_S16LE, ("mixed",))
     """What Opus decodes to, whatever was put in (RFC 7587, section 4.1)."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, offer: Offer) -> None:
         self.etag = f'"{secrets.token_urlsafe(9)}"'
         """Names its ICE session, for conditional requests."""
         self._host = host
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._credentials = ("", "")
-        self._candidates = 0
+        self._offer = offer
+        self._candidates = offer.candidates
         self._failed = False
         self._connection.on("connectionstatechange", self._watch)
 
-    async def answer(self, offer: str) -> str:
-        """Take an offer; returns the answer, with all our candidates.
+    async def answer(self) -> str:
+        """Take the offer; returns the answer, with all our candidates.
 
         Raises:
-            ProtocolError: it is no offer that sends us sound in Opus.
+            ProtocolError: it cannot be answered.
         """
-        kinds = self._look_at(offer)
         audio = self._connection.addTransceiver("audio", direction="recvonly")
         codecs = RTCRtpReceiver.getCapabilities("audio").codecs  # type: ignore[union-attr]
-        audio.setCodecPreferences([codec for codec in codecs if codec.mimeType.lower() == "audio/opus"])
+        audio.setCodecPreferences([codec for codec in codecs if codec.mimeType.lower() == OPUS])
         try:
             async with asyncio.timeout(ANSWER_S):
                 # A fragment that says there are no more candidates would rule out those that checks discover.
-                description = RTCSessionDescription(_reachable(offer), "offer")
+                description = RTCSessionDescription(_reachable(self._offer.text), "offer")
                 await self._connection.setRemoteDescription(description)
                 for transceiver in self._connection.getTransceivers():
                     if transceiver.kind != "audio":
@@ -83,14 +130,14 @@ class Peer:
                 await self._connection.setLocalDescription()
         except Exception as error:  # noqa: BLE001 - aiortc has no one class for what it cannot answer
             raise ProtocolError(
-                f"the offer ({', '.join(kinds)}) cannot be answered: {type(error).__name__}: {error}; "
-                "send one audio track in Opus, with ICE, DTLS and rtcp-mux"
+                f"the offer ({', '.join(self._offer.kinds)}) cannot be answered: {type(error).__name__}: "
+                f"{error}; send one audio track in Opus, with ICE, DTLS and rtcp-mux"
             ) from None
         return self._connection.localDescription.sdp
 
     def restarts(self, ufrag: str, password: str) -> bool:
         """Whether these credentials are others than the offer's."""
-        return bool(ufrag or password) and (ufrag, password) != self._credentials
+        return bool(ufrag or password) and (ufrag, password) != self._offer.credentials
 
     async def add(self, candidates: tuple[Candidate, ...]) -> None:
         """Take candidates that the sender found later; those that we cannot reach are passed over.
@@ -148,29 +195,6 @@ class Peer:
 
     def _watch(self) -> None:
         self._failed |= self._connection.connectionState == "failed"
-
-    def _look_at(self, offer: str) -> list[str]:
-        """Kinds of media of an offer that may be answered."""
-        try:
-            description = SessionDescription.parse(offer)
-        except Exception:  # noqa: BLE001 - the parser raises whatever a bad line makes it stumble over
-            raise ProtocolError("the offer is no session description") from None
-        kinds = [media.kind for media in description.media]
-        if len(kinds) > MAX_MEDIA:
-            raise ProtocolError(f"the offer has {len(kinds)} media lines; {MAX_MEDIA} is the most")
-        sounds = [media for media in description.media if media.kind == "audio"]
-        if len(sounds) != 1:
-            raise ProtocolError(f"the offer needs one audio track, and has {len(sounds)}")
-        if sounds[0].direction not in ("sendonly", "sendrecv"):
-            raise ProtocolError(f"the offer's audio is {sounds[0].direction}: it has to send")
-        if {*kinds} - {"audio", "video"}:
-            raise ProtocolError(f"the offer has {', '.join(kinds)}: only audio is taken, and video ignored")
-        self._candidates = sum(len(media.ice_candidates) for media in description.media)
-        if self._candidates > MAX_CANDIDATES:
-            raise ProtocolError(f"at most {MAX_CANDIDATES} candidates are taken")
-        ice = sounds[0].ice
-        self._credentials = (ice.usernameFragment or "", ice.password or "") if ice else ("", "")
-        return kinds
 
 
 def bind(transport: Any, host: str) -> None:

@@ -14,34 +14,37 @@ OBS cannot leave it out.
 """
 
 import asyncio
+import importlib
 import logging
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from fac_stream.audio.frames import AudioFormat
 from fac_stream.calls.intake import Session
-from fac_stream.errors import ConflictError, ProtocolError, RefusedError
+from fac_stream.errors import ConflictError, FacError, ProtocolError, RefusedError, SourceError
 from fac_stream.protocols import trickle
 from fac_stream.protocols.dialogue import Start
 from fac_stream.protocols.metadata import fitting
 from fac_stream.protocols.pcm import CallId
+from fac_stream.server.bodies import small
 from fac_stream.server.failure import ApiError
 from fac_stream.server.services import Services
 
 if TYPE_CHECKING:
-    from fac_stream.server.webrtc import Peer
+    from fac_stream.server.webrtc import Offer, Peer
 
 log = structlog.get_logger(__name__)
 
 OFFER = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 MAX_BODY_BYTES = 64 * 1024
-BODY_S = 10.0
 _EXPOSED = {"Access-Control-Expose-Headers": "Location, ETag"}
 
 
@@ -85,15 +88,11 @@ class Whip:
             raise ApiError(503, "model_not_loaded", "no model is loaded", retry_after_s=60)
         offer = await _body(request, OFFER)
         call_id = _call_id(request)
-        peer = (await asyncio.to_thread(_peer))(self._services.config.platforms.whip.host)
+        webrtc = await asyncio.to_thread(_webrtc)
         try:
-            answer = await peer.answer(offer)
-            name = self._start(peer, call_id, request)
-        except BaseException as error:
-            await peer.close()
-            if isinstance(error, ProtocolError):
-                raise ApiError(422, "bad_offer", str(error)) from None
-            raise
+            peer, answer, name = await self._connect(webrtc, webrtc.read(offer), call_id, request)
+        except ProtocolError as error:
+            raise ApiError(422, "bad_offer", str(error)) from None
         return web.Response(
             status=201,
             text=answer,
@@ -129,23 +128,39 @@ class Whip:
         self._of(request).session.end()
         return web.Response(status=200)
 
-    def _start(self, peer: "Peer", call_id: str | None, request: web.Request) -> str:
-        """Admit the call and serve it; returns the session's name."""
+    async def _connect(
+        self, webrtc: ModuleType, offer: "Offer", call_id: str | None, request: web.Request
+    ) -> tuple["Peer", str, str]:
+        """Admit the call, then make its connection: it costs sockets and keys.
+
+        Returns:
+            The connection, its answer, and the session's name.
+        """
         if self._group is None:
             raise RefusedError("the daemon is stopping")
+        session = self._admit(webrtc.Peer.format, call_id, request)
+        peer: Peer = webrtc.Peer(self._services.config.platforms.whip.host, offer)
+        try:
+            answer = await peer.answer()
+            name, sending = secrets.token_urlsafe(18), _Sending(peer, session)
+            self._group.create_task(self._serve(name, sending))
+        except BaseException as error:
+            session.fail(error if isinstance(error, FacError) else SourceError("no answer was given"))
+            await peer.close()
+            raise
+        self._sending[name] = sending
+        return peer, answer, name
+
+    def _admit(self, fmt: AudioFormat, call_id: str | None, request: web.Request) -> Session:
         agent = request.headers.get("User-Agent", "")[:200]
         metadata = {"user_agent": agent} if agent else {}
         try:
-            session = self._services.intake.open("whip", Start(peer.format, call_id, fitting(metadata)))
+            return self._services.intake.open("whip", Start(fmt, call_id, fitting(metadata)))
         except ConflictError as error:
             raise ApiError(409, "call_id_in_use", str(error)) from None
         except RefusedError as error:
             self._services.metrics.on_refusal("full")
             raise ApiError(503, "full", str(error), retry_after_s=10) from None
-        name = secrets.token_urlsafe(18)
-        self._sending[name] = _Sending(peer, session)
-        self._group.create_task(self._serve(name, self._sending[name]))
-        return name
 
     async def _serve(self, name: str, sending: _Sending) -> None:
         """One sender, until its call is over or goes on with another."""
@@ -168,29 +183,22 @@ class Whip:
         return sending
 
 
-def _peer() -> type["Peer"]:
+def _webrtc() -> ModuleType:
     try:
-        from fac_stream.server.webrtc import Peer  # noqa: PLC0415 - an extra
+        webrtc = importlib.import_module("fac_stream.server.webrtc")  # an extra
     except ImportError:
         raise ApiError(501, "whip_not_installed", "install aiortc: pip install 'fac-stream[whip]'") from None
     for library in ("aioice", "aiortc"):
         logging.getLogger(library).setLevel(logging.WARNING)  # they tell every check of every address
-    return Peer
+    return webrtc
 
 
 async def _body(request: web.Request, kind: str) -> str:
     """A small text of the right kind."""
     if request.content_type != kind:
         raise ApiError(415, "bad_content_type", f"send Content-Type: {kind}")
-    try:
-        async with asyncio.timeout(BODY_S):
-            data = await request.content.read(MAX_BODY_BYTES + 1)
-            while len(data) <= MAX_BODY_BYTES and (more := await request.content.read(MAX_BODY_BYTES)):
-                data += more
-    except TimeoutError:
-        raise ApiError(408, "too_slow", f"the body did not come within {BODY_S:g} s") from None
-    if len(data) > MAX_BODY_BYTES:
-        raise ApiError(413, "too_large", f"at most {MAX_BODY_BYTES} bytes are taken")
+    async with small(request, MAX_BODY_BYTES) as limited:
+        data = await limited.read()
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -138,6 +138,7 @@ async def test_a_lost_sender_continues_its_call(tmp_path, monkeypatch):
         (lambda sdp: sdp + sdp[sdp.index("m=audio") :], "one audio track"),
         (lambda sdp: sdp + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 100, "candidates"),
         (lambda sdp: sdp.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
+        (lambda sdp: sdp.replace("a=fingerprint", "a=fingertips"), "DTLS"),
         (lambda sdp: sdp + sdp[sdp.index("m=audio") :].replace("m=audio", "m=application"), "only audio"),
     ],
 )
@@ -194,13 +195,24 @@ async def test_trickled_candidates_are_conditional(tmp_path):
         assert await patch(usual, kind=OFFER, If_Match=tag) == 415
 
 
-async def test_a_full_daemon_says_when_to_come_back(tmp_path):
-    """503 with Retry-After."""
+async def test_a_full_daemon_says_when_to_come_back(tmp_path, monkeypatch):
+    """503 with Retry-After, before a connection is made: sockets and keys are for who has a place."""
     async with serving(tmp_path, ingest={"max_calls": 1}) as served:
         await post(served, await offered())
+        monkeypatch.setattr("fac_stream.server.webrtc.Peer.__init__", None)
         full = await post(served, await offered())
 
     assert (full.status, full.headers["Retry-After"]) == (503, "10")
+
+
+async def test_a_call_that_gets_no_answer_ends(tmp_path):
+    """An offer that only a connection can find fault with: 422, and its place is free again."""
+    async with serving(tmp_path, ingest={"max_calls": 1}) as served:
+        response = await post(served, (await offered()).replace("a=ice-ufrag", "a=ice-none"))
+        ended = await served.first("call.ended")
+        assert (await post(served, await offered())).status == 201
+
+    assert (response.status, ended.reason) == (422, EndReason.PROTOCOL_ERROR)
 
 
 async def test_a_call_id_in_use_is_a_conflict(tmp_path, monkeypatch):
