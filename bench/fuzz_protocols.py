@@ -14,9 +14,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 INPUT_S = 5
 MEMORY_MB = 1024
 LONGEST = 16 * 1024
@@ -32,11 +32,11 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=int, default=30, help="for each parser")
     parser.add_argument("--only", metavar="PARSER", help="such as sip")
-    parser.add_argument("--keep", type=Path, default=Path("test-results/fuzz"), help="folder for what broke one")
-    parser.add_argument("--inside", metavar="PARSER", help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, default=Path("test-results/fuzz"), help="where findings go")
+    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     known, for_fuzzer = parser.parse_known_args()
     if known.inside:
-        _fuzz(known.inside, for_fuzzer)
+        _fuzz(known.inside[0], Path(known.inside[1]), for_fuzzer)
     broken = [name for name in _names(known.only) if not _holds(name, known.seconds, known.keep)]
     sys.exit(f"broken: {', '.join(broken)}" if broken else 0)
 
@@ -53,13 +53,13 @@ def _holds(name: str, seconds: int, keep: Path) -> bool:
     from fuzz_targets import inputs  # noqa: PLC0415 - as above
 
     keep.mkdir(parents=True, exist_ok=True)
+    last = keep / f"{name}-{int(time.time())}"
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(inputs(name)):
             (Path(corpus) / f"seed-{number}").write_bytes(seed)
         limits = [f"-max_total_time={seconds}", f"-timeout={INPUT_S}", f"-rss_limit_mb={MEMORY_MB}"]
-        where = [f"-max_len={LONGEST}", f"-artifact_prefix={keep.resolve()}/{name}-", corpus]
         run = subprocess.run(  # noqa: S603 - this file
-            [sys.executable, __file__, "--inside", name, *limits, *where],
+            [sys.executable, __file__, "--inside", name, str(last), *limits, f"-max_len={LONGEST}", corpus],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,25 +69,29 @@ def _holds(name: str, seconds: int, keep: Path) -> bool:
         )
     done = re.search(r"Done (\d+) runs", run.stdout)
     covered = re.findall(r"cov: (\d+)", run.stdout)
-    print(
-        f"{name:20} {done[1] if done else '-':>9} inputs, {covered[-1] if covered else '-':>5} edges",
-        flush=True,
-    )
-    if run.returncode:
-        print(run.stdout[-6000:])
-    return not run.returncode
+    inputs_tried, edges = done[1] if done else "-", covered[-1] if covered else "-"
+    print(f"{name:20} {inputs_tried:>9} inputs, {edges:>5} edges", flush=True)
+    if not run.returncode:
+        last.unlink(missing_ok=True)
+        return True
+    print(f"{run.stdout[-4000:]}\nthe input is {last}", flush=True)
+    return False
 
 
-def _fuzz(name: str, arguments: list[str]) -> None:
+def _fuzz(name: str, last: Path, arguments: list[str]) -> None:
     """Does not return: libFuzzer ends the process."""
     try:
         import atheris  # noqa: PLC0415 - a tool that only this process needs
     except ImportError:
         sys.exit("atheris is missing: .venv/bin/pip install atheris")
-    sys.path.insert(0, str(ROOT))
     with atheris.instrument_imports(include=["fac_stream.protocols"]):
         from fuzz_targets import TARGETS  # noqa: PLC0415 - what is to be watched is loaded here
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[name].run)
+
+    def run(data: bytes) -> None:
+        last.write_bytes(data)  # whatever kills the process: this was it
+        TARGETS[name].run(data)
+
+    atheris.Setup([sys.argv[0], *arguments], run)
     atheris.Fuzz()
 
 

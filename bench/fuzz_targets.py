@@ -175,10 +175,12 @@ def _sip(data: bytes) -> None:
 
 
 def _streamed(data: bytes, size: int) -> list[sip.Request | sip.Response]:
-    stream, found = sip.SipStream(), []
+    stream = sip.SipStream()
+    found: list[sip.Request | sip.Response] = []
     with suppress(ProtocolError):
         for start in range(0, len(data), size):
-            found += [*stream.receive(data[start : start + size])]
+            for message in stream.receive(data[start : start + size]):
+                found.append(message)  # noqa: PERF402 - those before a refusal count, too
     return found
 
 
