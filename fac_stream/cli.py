@@ -17,9 +17,12 @@ from fac_stream.commands import (
     devices,
     doctor,
     evaluate,
+    evidence,
     explain,
+    feedback,
     history,
     marks,
+    replay,
     run,
     scan,
     training,
@@ -40,6 +43,7 @@ app = typer.Typer(
 app.command(epilog="Example: fac run --config config.yaml --port 9000")(run.run)
 app.command(epilog="Example: fac scan --json recordings/ > scores.jsonl")(scan.scan)
 app.command(epilog="Example: fac explain call.wav --leg caller --out why.png")(explain.explain)
+app.command(epilog="Example: fac replay alert_0f3c1b --wav alert.wav")(replay.replay)
 app.command(epilog="Example: fac watch ws://127.0.0.1:8765/ws/events")(watch.watch)
 app.command(epilog="Example: fac devices --json")(devices.devices)
 app.command(epilog="Example: fac doctor --config config.yaml")(doctor.doctor)
@@ -50,9 +54,11 @@ app.command(epilog="Example: fac average runs/a runs/b/bundle --data corpus/ --o
     training.average
 )
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
+marks.app.command("feedback", epilog="Example: fac alerts feedback feedback/")(feedback.feedback)
 app.add_typer(marks.app, name="alerts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(configuration.app, name="config")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(history.app, name="history")
 app.add_typer(training.corpus, name="corpus")
 

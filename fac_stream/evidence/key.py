@@ -42,6 +42,7 @@ def read_key(settings: Evidence) -> bytes:
         raise ConfigError(f"{settings.key_file}: {error}") from None
 
 
-def new_key() -> str:
-    """A fresh key, as it stands in a file."""
-    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
+def new_key() -> tuple[str, bytes]:
+    """A fresh key: as it stands in a file, and its bytes."""
+    key = os.urandom(KEY_BYTES)
+    return base64.b64encode(key).decode(), key

@@ -1,7 +1,8 @@
-"""Opening evidence: whoever does it stands in the audit log first."""
+"""Opening and removing evidence by hand: whoever does it stands in the audit log first."""
 
 import getpass
 from contextlib import suppress
+from pathlib import Path
 
 from fac_stream.config import Config
 from fac_stream.errors import StorageError
@@ -27,6 +28,24 @@ def full_id(folder: Folder, alert: str) -> str:
     return found[0]
 
 
+def with_key(settings: Config, key_file: Path | None) -> Config:
+    """The configuration with another key; as it is where none is given."""
+    if key_file is None:
+        return settings
+    evidence = settings.evidence.model_copy(update={"key_file": key_file, "key": None})
+    return settings.model_copy(update={"evidence": evidence})
+
+
+def delete_evidence(settings: Config, folder: Folder, alert_id: str) -> None:
+    """Remove the evidence of an alert.
+
+    Raises:
+        StorageError: it cannot be removed, or the audit log takes no entry: then it is not.
+    """
+    _note(settings, "evidence.removed", alert_id, "by hand")
+    folder.remove(alert_id)
+
+
 def read_evidence(settings: Config, folder: Folder, alert_id: str, why: str) -> tuple[Header, Excerpt]:
     """Decrypt the evidence of an alert; ``why`` stands in the audit log: ``replay``, ``export``, ``explain``.
 
@@ -45,9 +64,13 @@ def read_evidence(settings: Config, folder: Folder, alert_id: str, why: str) -> 
         raise StorageError(
             f"the evidence of {alert_id} is about {header.alert_id}: somebody renamed its file"
         )
-    if path := audit_file(settings.history):
-        AuditLog(path).add("evidence.read", alert=alert_id, why=why, by=_user())
+    _note(settings, "evidence.read", alert_id, why)
     return header, excerpt
+
+
+def _note(settings: Config, kind: str, alert_id: str, why: str) -> None:
+    if path := audit_file(settings.history):
+        AuditLog(path).add(kind, alert=alert_id, why=why, by=_user())
 
 
 def _user() -> str:

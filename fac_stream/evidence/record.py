@@ -99,7 +99,7 @@ class Record(Part):
     bundle: str
     bundle_version: str
     backend: Backend
-    pieces: list[Piece]
+    pieces: Annotated[list[Piece], Field(min_length=1)]
     windows: list[ScoredWindow]
 
 
@@ -115,6 +115,15 @@ class Excerpt:
         """The samples that the scorer got, float32 ``[32000]``."""
         start = window.start_sample - self.record.pieces[window.piece].start_sample
         return np.resize(self.audio[window.piece][start : start + window.span], WINDOW)
+
+    def timeline(self) -> Samples:
+        """All of it, float32 ``[n]`` at 16 kHz from the first sample on; gaps are silence."""
+        pieces = self.record.pieces
+        first = min(piece.start_sample for piece in pieces)
+        sound = np.zeros(max(it.start_sample + it.samples for it in pieces) - first, np.float32)
+        for piece, samples in zip(pieces, self.audio, strict=True):
+            sound[piece.start_sample - first :][: piece.samples] = samples
+        return sound
 
     def encode(self) -> bytes:
         """As bytes."""
@@ -139,7 +148,7 @@ class Excerpt:
         if len(samples) != sum(piece.samples for piece in record.pieces) or not _fit(record):
             raise StorageError("its record and its samples do not fit")
         ends = np.cumsum([piece.samples for piece in record.pieces])
-        return cls(record, np.split(samples, ends[:-1]) if record.pieces else [])
+        return cls(record, np.split(samples, ends[:-1]))
 
 
 def _fit(record: Record) -> bool:
