@@ -64,7 +64,7 @@ async def _status(process: asyncio.subprocess.Process, body: bytes, timeout_s: f
                 stdin.close()
                 status = await process.wait()
     finally:
-        stdin.transport.abort()
+        stdin.close()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     with suppress(TimeoutError):

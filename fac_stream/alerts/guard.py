@@ -19,8 +19,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 UNICAST = ipaddress.IPv6Network("2000::/3")
 """All of IPv6 that is given out to anybody; the standard library calls more of it global."""
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-AZURE = ipaddress.IPv4Address("168.63.129.16")
-"""Its metadata and agent service, on an address that looks public; those of others are link-local."""
+SPECIAL = (
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's metadata and agent service
+    ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890; Oracle's metadata service; older Pythons know a part
+)
+"""What looks public and is not."""
 
 
 class RefusedAddressError(OSError):
@@ -66,5 +69,8 @@ def _meant(address: Address) -> list[Address]:
 
 
 def _is_public(address: Address) -> bool:
-    given_out = address in UNICAST if address.version == 6 else address != AZURE
+    if address.version == 6:
+        given_out = address in UNICAST
+    else:
+        given_out = not any(address in network for network in SPECIAL)
     return given_out and address.is_global and not address.is_multicast

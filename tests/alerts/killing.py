@@ -20,8 +20,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from fac_stream.alerts.ledger import MIGRATIONS, Ledger, Standing
-from fac_stream.alerts.webhook import Message, Receiver
-from fac_stream.config_alerts import Webhook
+from fac_stream.alerts.message import Message, Receiver
+from fac_stream.config_hooks import Webhook
 from fac_stream.events import AlertRaised
 from fac_stream.storage.database import Database
 

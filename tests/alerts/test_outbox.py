@@ -1,19 +1,22 @@
 import asyncio
-import json
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
-import aiohttp
 import pytest
+import standardwebhooks
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from fac_stream.alerts import outbox as outbox_module
-from fac_stream.alerts.outbox import Outbox
-from fac_stream.alerts.signature import sign
-from fac_stream.alerts.webhook import Message, Outcome, judge, post
-from fac_stream.config_alerts import Webhook
-from fac_stream.events import AlertRaised
+from fac_stream.alerts.guard import guarded
+from fac_stream.alerts.message import Attempt, Message, Outcome
+from fac_stream.alerts.outbox import MAX_PAUSE_S, Outbox
+from fac_stream.alerts.webhook import judge, post
+from fac_stream.config_hooks import Webhook
+from fac_stream.events import AlertRaised, AlertResolved
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -62,7 +65,7 @@ class Receiver:
 @pytest.fixture
 async def deliver():
     """Start a receiver and an outbox that posts to it; gives (outbox, counts)."""
-    async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
+    async with asyncio.TaskGroup() as group, guarded([ip_network("127.0.0.0/8")]) as session:
         servers, tasks = [], []
 
         async def start(receiver, **settings):
@@ -95,13 +98,10 @@ async def test_an_alert_is_posted_and_signed(deliver):
     await outbox.drain()
 
     ((headers, body),) = receiver.posts
-    message_id, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
-    key = Webhook(url="http://x", secret=SECRET).key
-    assert sign(key, message_id, timestamp, body) == headers["webhook-signature"]
-    assert message_id == "alert_0.raised"
-    data = json.loads(body)
+    data = standardwebhooks.Webhook(SECRET).verify(body, dict(headers))
+    assert headers["webhook-id"] == data["id"] == "alert_0.raised"
     assert data["type"] == "alert.raised"
-    assert data["timestamp"] == "2026-11-23T10:14:07.512000Z"
+    assert data["timestamp"] == data["time"] == "2026-11-23T10:14:07.512000Z"
     assert tuple(data["data"][k] for k in ("call_id", "leg", "smoothed")) == ("c", "caller", 0.95)
     assert counts == ["delivered"]
     assert outbox.pending == 0
@@ -170,8 +170,8 @@ async def test_a_waiting_retry_does_not_hold_up_others(deliver):
 async def test_an_unreachable_receiver_is_tried_again(url):
     """A refused connection or an impossible host is a failed attempt, not an error of the daemon."""
     counts = []
-    hook = Webhook.model_construct(url=url, secret=SecretStr(SECRET), max_attempts=1, timeout_s=5.0)
-    async with aiohttp.ClientSession() as session:
+    hook = Webhook.model_construct(url=url, secret=[SecretStr(SECRET)], max_attempts=1, timeout_s=5.0)
+    async with guarded([ip_network("127.0.0.0/8")]) as session:
         outbox = Outbox(hook, lambda it: post(session, hook, it), counts.append)
         outbox.put(message())
         task = asyncio.create_task(outbox.run())
@@ -214,3 +214,83 @@ def test_answers_are_judged(status, retry_after, outcome, pause):
     attempt = judge(status, retry_after)
 
     assert (outcome, pause) == (attempt.outcome, attempt.retry_after_s)
+
+
+def resolved(number=0):
+    """The message that this alert is over."""
+    event = AlertResolved(
+        call_id="c", leg="caller", alert_id=f"alert_{number}", rule="r", reason="cleared", at_s=9.0
+    )
+    return Message.of(event)
+
+
+@pytest.mark.parametrize("last", [Outcome.DELIVERED, Outcome.REFUSED])
+async def test_an_alert_is_over_only_after_it_was_raised(last):
+    """What resolves an alert waits until the alert was delivered or given up; other alerts do not wait."""
+    outcomes = {"alert_0.raised": [Outcome.RETRY, last]}
+    sent, counts = [], []
+
+    async def send(it):
+        sent.append(it.message_id)
+        left = outcomes.get(it.message_id)
+        return Attempt(left.pop(0) if left else Outcome.DELIVERED, "")
+
+    outbox = Outbox(Webhook(url="http://x", secret=SECRET, first_retry_s=0.01), send, counts.append)
+    for it in (message(0), resolved(0), message(1), resolved(1)):
+        outbox.put(it)
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(20):
+        while outbox.pending:  # noqa: ASYNC110 - it yields, it does not wait
+            await asyncio.sleep(0)
+    task.cancel()
+
+    assert [it for it in sent if it.startswith("alert_0")] == ["alert_0.raised"] * 2 + ["alert_0.resolved"]
+    assert sent.index("alert_1.resolved") > sent.index("alert_1.raised")
+    assert counts.count("given_up") == (last is Outcome.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, True),
+        ({"categories": ["health"]}, False),
+        ({"min_severity": "critical"}, True),
+        ({"categories": ["fraud"], "min_severity": "warning"}, True),
+    ],
+)
+def test_a_hook_gets_what_it_asked_for(settings, wanted):
+    """Categories and the lowest severity are chosen; what resolves an alert goes where the alert went."""
+    outbox = Outbox(Webhook(url="http://x", secret=SECRET, **settings), None, lambda outcome: None)
+
+    outbox.put(message())
+    outbox.put(resolved(1))
+
+    assert outbox.pending == 2 * wanted
+
+
+def test_a_minor_alert_is_not_for_everybody():
+    """Below min_severity nothing is queued."""
+    event = AlertResolved(alert_id="a", rule="r", reason="cleared", at_s=0, severity="info")
+    outbox = Outbox(
+        Webhook(url="http://x", secret=SECRET, min_severity="warning"), None, lambda outcome: None
+    )
+
+    outbox.put(Message.of(event))
+
+    assert outbox.pending == 0
+
+
+@given(
+    attempts=st.integers(1, 100),
+    first_s=st.floats(0.01, 3600),
+    asked_s=st.none() | st.floats(0, 3600),
+)
+def test_the_schedule_doubles_with_jitter_and_listens(attempts, first_s, asked_s):
+    """The pause is within a fifth of the doubled one, never beyond its limit, never before Retry-After."""
+    outbox = Outbox(Webhook(url="http://x", secret=SECRET, first_retry_s=first_s), None, lambda outcome: None)
+    planned = min(first_s * 2.0 ** (attempts - 1), MAX_PAUSE_S)
+
+    pause = outbox._pause_s(attempts, asked_s)
+
+    assert pause >= (asked_s or 0)
+    assert pause == asked_s or 0.8 * planned <= pause <= 1.2 * planned

@@ -75,7 +75,7 @@ def voices(corpus_clips, offline):
 
 async def test_a_synthetic_caller_is_found_while_the_call_goes_on(tmp_path, voices, offline):
     """At real-time pace: scores as offline, a decision, an alert, a signed webhook, and the history."""
-    hook = {"secret": SECRET, "first_retry_s": 0.05}
+    hook = {"secret": SECRET, "first_retry_s": 0.05, "allow_private": ["127.0.0.0/8"]}
     with (
         Receiver(failures=1) as receiver,
         running(tmp_path, alerts={"webhooks": [{"url": receiver.url, **hook}]}) as daemon,
