@@ -1,7 +1,8 @@
-"""What a bundle knows of deciding: how much its evidence is worth, and thresholds by channel, fitted on dev."""
+"""What a bundle knows of deciding: what its evidence is worth, and thresholds by channel, fitted on dev."""
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -41,7 +42,7 @@ class DecisionTables(_Frozen):
     shrink: Annotated[float, Field(gt=0, le=1)]
     """What two seconds of new speech count for in a sum of log-likelihood ratios."""
     alarm_reference: Annotated[float, Field(ge=0)]
-    """Log-likelihood ratio that a window must exceed to be evidence for synthetic (Page's reference value)."""
+    """Log-likelihood ratio above which a window is evidence for synthetic (Page's reference value)."""
     human_reference: Annotated[float, Field(ge=0)]
     """The same, negative, for human."""
     wideband: Curves
@@ -59,7 +60,7 @@ def threshold(points: Sequence[tuple[float, float]], rate: float) -> float:
     """The threshold at a rate: linear in the rate's logarithm, and at the ends the ends'."""
     if rate <= points[0][0]:
         return points[0][1]
-    for (low, above), (high, below) in zip(points, points[1:], strict=False):
+    for (low, above), (high, below) in pairwise(points):
         if rate <= high:
             share = math.log(rate / low) / math.log(high / low)
             return above + share * (below - above)

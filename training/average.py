@@ -16,12 +16,13 @@ from fac_stream.errors import ConfigError
 from training.calibrate import calibrate
 from training.checkpoint import Weights
 from training.dataset import Corpus
+from training.evidence import fit_decision
 from training.export import export_onnx
 from training.manifest import Label, Split
 
 
 def average(folders: Sequence[Path], data: Path, out: Path) -> Path:
-    """Average, calibrate on dev, export; returns the bundle's folder.
+    """Average, export, calibrate and fit the decision on dev; returns the bundle's folder.
 
     Args:
         folders: bundles or runs of the same network and front end. The first bundle among them gives the new
@@ -55,7 +56,8 @@ def average(folders: Sequence[Path], data: Path, out: Path) -> Path:
         training={**known.training, "average_of": [part.name for part in parts]},
     )
     corpus = Corpus.open(data)
-    calibrate(export_onnx(made.path), corpus.speech(Split.DEV), corpus.part(Split.DEV, Label.NONSPEECH))
+    dev = corpus.speech(Split.DEV)
+    fit_decision(calibrate(export_onnx(made.path), dev, corpus.part(Split.DEV, Label.NONSPEECH)), dev)
     return made.path
 
 

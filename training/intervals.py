@@ -97,3 +97,66 @@ def _interval(value: float, drawn: Floats) -> Interval:
         "low": round(min(float(low), value), 4),
         "high": round(max(float(high), value), 4),
     }
+
+
+def ratio_interval(
+    tops: Sequence[float],
+    bottoms: Sequence[float],
+    groups: Sequence[str],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """A sum over another with its bootstrap interval over whole groups.
+
+    A share of no hits, or of hits only, that all groups agree on gets the interval of a share in which each
+    group is one case: groups that agree are no proof.
+
+    Raises:
+        ValueError: the bottoms add up to nothing.
+    """
+    if not sum(bottoms):
+        raise ValueError("there is no share of nothing")
+    members, places = np.unique(groups, return_inverse=True)
+    top, bottom = (np.bincount(places, values, len(members)) for values in (tops, bottoms))
+    chances = np.full(len(members), 1.0 / len(members))
+    drawn = np.random.default_rng(seed).multinomial(len(members), chances, size=draws)
+    sums = drawn @ bottom
+    value = float(top.sum() / bottom.sum())
+    found = _interval(value, (drawn @ top)[sums > 0] / sums[sums > 0])
+    if value in (0.0, 1.0):
+        widest = share_interval(len(members) if value else 0, len(members))
+        found |= {"low": widest["low"], "high": widest["high"]}
+    return found
+
+
+def rate_interval(
+    events: Sequence[float], exposures: Sequence[float], groups: Sequence[str], rounds: int, *, seed: int = 0
+) -> Interval:
+    """Events per unit of exposure, such as alarms per 100 hours, over ``rounds`` readings of the same data.
+
+    The interval is the wider one of the bootstrap over groups and of Byar's for a Poisson count in one
+    reading (Breslow and Day 1987; within 1 % of the exact one): without an event the bootstrap alone would
+    claim certainty.
+
+    Raises:
+        ValueError: there is no exposure.
+    """
+    exposure = sum(exposures) / rounds
+    if not exposure:
+        raise ValueError("there is no rate over nothing")
+    count = sum(events) / rounds
+    low = _byar(count, -1.96) / exposure if count else 0.0
+    high = _byar(count + 1.0, 1.96) / exposure
+    drawn = (
+        ratio_interval(events, exposures, groups, seed=seed) if sum(events) else {"low": low, "high": high}
+    )
+    return {
+        "value": round(count / exposure, 1),
+        "low": round(min(low, drawn["low"]), 1),
+        "high": round(max(high, drawn["high"]), 1),
+    }
+
+
+def _byar(count: float, z: float) -> float:
+    return count * max(0.0, 1.0 - 1.0 / (9.0 * count) + z / (3.0 * math.sqrt(count))) ** 3

@@ -15,7 +15,7 @@ class Rules:
 
     calibration: Calibration
     raise_at: float = 0.9
-    """Probability from which a whole clip would be worth an alert; calls are decided by ``calls.decision``."""
+    """Probability from which a whole clip would be worth an alert; of calls, see ``calls.decision``."""
     min_speech_s: float = Speech().min_s
     """Seconds of speech, after silero-vad, that a window needs to be scored."""
     network_threshold: float = Speech().network_threshold

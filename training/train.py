@@ -30,6 +30,7 @@ from training.calibrate import calibrate
 from training.checkpoint import Row, Run
 from training.dataset import Corpus
 from training.echo import Echoes
+from training.evidence import fit_decision
 from training.export import export_onnx
 from training.judge import Judge, forward
 from training.loader import batches
@@ -47,7 +48,7 @@ which do not fit into its cache."""
 
 
 def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, resume: bool = False) -> Path:
-    """Train, calibrate on dev, export; returns the bundle's folder.
+    """Train, export, calibrate and fit the decision on dev; returns the bundle's folder.
 
     Args:
         recipe: YAML, see ``training.recipe.Recipe``.
@@ -242,7 +243,7 @@ def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: 
     )
     # A bundle without calibration looks like one with: it gets its name only when all is in it.
     dev, nonspeech = corpus.speech(Split.DEV), corpus.part(Split.DEV, Label.NONSPEECH)
-    calibrate(export_onnx(unfinished.path), dev, nonspeech)
+    fit_decision(calibrate(export_onnx(unfinished.path), dev, nonspeech), dev)
     shutil.rmtree(out / "bundle", ignore_errors=True)
     return unfinished.path.rename(out / "bundle")
 

@@ -1,13 +1,16 @@
 """What the daemon would say of every window of every clip: gated, scored and calibrated as in a call."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from fac_stream.audio.frames import SAMPLE_RATE, AudioFormat, Encoding, Frame, Window
 from fac_stream.audio.windows import MIN_SEGMENT, WindowCutter
+from fac_stream.calls.decision import log_odds
+from fac_stream.scoring.base import WindowVerdict
 from fac_stream.scoring.judge import Judge
 from training.channel import CONDITIONS
 from training.dataset import Corpus
@@ -44,6 +47,13 @@ class Utterance:
         clip = self.clip
         return f"{clip.label} {clip.source} {clip.generator} {clip.speaker}"
 
+    @cached_property
+    def evidence(self) -> tuple[Floats, Floats]:
+        """Of the scored windows ``[k]``: bounded log-odds, and seconds of speech that were new."""
+        kept = ~np.isnan(self.scores)
+        new_speech_s = self.speech_s * np.minimum(self.new_s, self.span_s) / self.span_s
+        return np.array([log_odds(score) for score in self.scores[kept]]), new_speech_s[kept]
+
     @property
     def maker(self) -> str:
         """Where it comes from: the source and, for a synthetic one, its generator."""
@@ -71,11 +81,7 @@ def utterances(
         verdicts = iter(judge.judge([window for _, windows in waiting for window in windows]).verdicts)
         for number, windows in waiting:
             said = [next(verdicts) for _ in windows]
-            scores = [np.nan if verdict.score is None else verdict.score for verdict in said]
-            speech_s = [verdict.speech_s for verdict in said]
-            found.append(
-                _utterance(corpus.clips[number], condition, windows, scores, speech_s, corpus.pcm[number])
-            )
+            found.append(_utterance(corpus, number, condition, windows, said))
         waiting.clear()
 
     for number, windows in _cut(corpus, condition):
@@ -99,27 +105,19 @@ def _cut(corpus: Corpus, condition: str) -> Iterator[tuple[int, list[Window]]]:
 
 
 def _utterance(
-    clip: Clip,
-    condition: str,
-    windows: list[Window],
-    scores: list[float],
-    speech_s: list[float],
-    pcm: npt.NDArray[np.int16],
+    corpus: Corpus, number: int, condition: str, windows: Sequence[Window], said: Sequence[WindowVerdict]
 ) -> Utterance:
-    ends = np.array([window.end_s for window in windows])
-    starts = np.array([window.start_s for window in windows])
-    counts = np.concatenate([[0], np.cumsum(active_frames(pcm))])
-    frames = [
-        np.minimum(np.rint(at * SAMPLE_RATE / FRAME).astype(int), len(counts) - 1) for at in (starts, ends)
-    ]
-    return Utterance(
-        clip,
-        condition,
-        np.array(scores),
-        np.diff(ends, prepend=0.0),
-        np.array(speech_s),
-        ends - starts,
-        (counts[frames[1]] - counts[frames[0]]) * FRAME / SAMPLE_RATE,
+    starts, ends = np.array([(window.start_s, window.end_s) for window in windows]).T
+    active = np.append(0, np.cumsum(active_frames(corpus.pcm[number])))
+    first, last = (
+        np.minimum(np.rint(at * SAMPLE_RATE / FRAME).astype(int), len(active) - 1) for at in (starts, ends)
     )
-
-
+    return Utterance(
+        clip=corpus.clips[number],
+        condition=condition,
+        scores=np.array([np.nan if verdict.score is None else verdict.score for verdict in said]),
+        new_s=np.diff(ends, prepend=0.0),
+        speech_s=np.array([verdict.speech_s for verdict in said]),
+        span_s=ends - starts,
+        active_s=(active[last] - active[first]) * FRAME / SAMPLE_RATE,
+    )

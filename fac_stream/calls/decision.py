@@ -5,8 +5,8 @@ Theory of operation
 Each scored window gives a calibrated log-likelihood ratio ``x``, synthetic over human, bounded so that none
 decides alone. Two sums with a floor at 0 (CUSUM, Page 1954) collect it, one a hypothesis::
 
-    synthetic  ←  max(0, synthetic + weight · ( x − alarm reference))
-    human      ←  max(0, human     + weight · (−x − human reference))
+    synthetic  ←  max(0, synthetic + weight · ( x - alarm reference))
+    human      ←  max(0, human     + weight · (-x - human reference))
 
     weight = shrink · new speech / 2 s
 

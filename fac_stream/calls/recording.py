@@ -163,9 +163,7 @@ async def score_recording_async(source: Path | BinaryIO, batcher: Batcher, confi
         raise ScorerError("the model failed on a part of the recording: try again; the log has the reason")
     legs = recording.thresholds(config.decision, batcher.tables)
     # Of a recording of hours that takes a second.
-    return await asyncio.to_thread(
-        summarise, rows, legs, recording.duration_s, batcher.calibration.call_llr
-    )
+    return await asyncio.to_thread(summarise, rows, legs, recording.duration_s, batcher.calibration.call_llr)
 
 
 def summarise(

@@ -55,7 +55,7 @@ def test_steady_scores_decide(odds, decision):
 
 
 def test_evidence_is_what_the_theory_says():
-    """One window of two seconds adds shrink times what its log-odds exceed the reference by; a hop a quarter."""
+    """Two seconds add shrink times what the log-odds exceed the reference by; half a second a quarter."""
     leg = LegDecision(LIMITS)
 
     feed(leg, chance(3.0))
