@@ -1,4 +1,5 @@
-// A timeline of one leg on a canvas: the score of each window, the smoothed score, thresholds, a lane of decisions.
+// A timeline of one leg on a canvas: the score of each window, the smoothed score, a lane of decisions, and from
+// where on a score is evidence for synthetic (raise_at) or for human (clear_at).
 //
 //   100% ┤- - - - - - - - - - - - - raise_at
 //        │        ╭──────╮    ╭─●
@@ -36,9 +37,12 @@ export class Chart {
   #pointer = null;
   #visible = true;
 
-  /** `limits()` has raise_at and clear_at; `spanS`: the last seconds only; `lane`: whether there are decisions. */
-  constructor(canvas, track, limits, { spanS = Infinity, lane = true } = {}) {
-    Object.assign(this, { canvas, track, limits, spanS, lane, context: canvas.getContext("2d") });
+  /**
+   * `limits()` has raise_at and clear_at; `spanS`: the last seconds only; `lane`: whether there are decisions;
+   * `marks`: stretches of time to tint, [start, end] in seconds.
+   */
+  constructor(canvas, track, limits, { spanS = Infinity, lane = true, marks = [] } = {}) {
+    Object.assign(this, { canvas, track, limits, spanS, lane, marks, context: canvas.getContext("2d") });
     this.resized = new ResizeObserver(() => this.update());
     this.resized.observe(canvas);
     this.seen = new IntersectionObserver((entries) => {
@@ -80,6 +84,7 @@ export class Chart {
     const view = this.#view(width, height);
     this.#drawGrid(view);
     this.#drawLimits(view);
+    this.#drawMarks(view);
     if (this.lane) this.#drawLane(view);
     this.#drawScores(view);
     this.#drawReadout(view);
@@ -129,6 +134,17 @@ export class Chart {
     g.setLineDash([]);
   }
 
+  #drawMarks({ x, y, start, right }) {
+    const { context: g } = this;
+    g.globalAlpha = 0.12;
+    g.fillStyle = colours().synthetic;
+    for (const [from, to] of this.marks) {
+      const left = x(Math.max(start, from));
+      g.fillRect(left, y(1), Math.max(0, Math.min(x(to), right) - left), y(0) - y(1));
+    }
+    g.globalAlpha = 1;
+  }
+
   /** Decisions as words in bands: colour is never alone. */
   #drawLane({ track, first, x, start, bottom }) {
     const { context: g } = this;
@@ -147,7 +163,7 @@ export class Chart {
     }
   }
 
-  /** Dots are windows; the line is what decides: smoothed where there is a rule, else the windows themselves. */
+  /** Dots are windows; the line is the smoothed score where there are decisions, else the windows themselves. */
   #drawScores({ track, first, x, y, start, hole, bottom }) {
     const { context: g, lane } = this;
     const values = lane ? track.smoothed : track.score;
