@@ -46,6 +46,10 @@ class ScriptedDaemon:
         self.ended = []
         self.timelines = {}
         """Call id to leg to points."""
+        self.alerts = {}
+        """Alert id to what GET /api/alerts/{id} answers."""
+        self.saliency = (404, {"error": {"code": "no_evidence", "message": "no audio is kept"}})
+        """Status and body of the next pictures."""
         self.upload = (200, {})
         """Status and body of the next uploads."""
         self.uploaded = []
@@ -126,6 +130,8 @@ class ScriptedDaemon:
                 web.get("/api/calls", self._list),
                 web.get("/api/calls/{call_id}", self._detail),
                 web.get("/api/graph/{name}", self._graph),
+                web.get("/api/alerts/{alert_id}", self._alert),
+                web.get("/api/alerts/{alert_id}/saliency", self._saliency),
                 web.post("/api/predict/upload", self._predict),
                 web.get("/ws/events", self._events),
                 web.get("/ws/ingest", self._ingest),
@@ -183,6 +189,16 @@ class ScriptedDaemon:
         if self.graphs != 200:
             return _error(self.graphs, "unavailable", "the bundle is being replaced")
         return web.Response(body=png(), content_type="image/png")
+
+    async def _alert(self, request):
+        record = self.alerts.get(request.match_info["alert_id"])
+        if record is None:
+            return _error(404, "no_such_alert", "there is no alert with this id")
+        return web.json_response(record)
+
+    async def _saliency(self, _):
+        status, body = self.saliency
+        return web.json_response(body, status=status)
 
     async def _predict(self, request):
         field = await (await request.multipart()).next()

@@ -38,13 +38,13 @@ def code_bytes(paths: list[Path]) -> int:
 
 
 def test_scripts_stay_small():
-    """All scripts together, the chart among them, stay below 48 KB of code."""
-    assert 0 < code_bytes(JAVASCRIPT) <= 48 * 1024
+    """All scripts together, the chart among them, stay below 64 KB of code."""
+    assert 0 < code_bytes(JAVASCRIPT) <= 64 * 1024
 
 
 def test_style_stays_small():
-    """The style sheet stays below 12 KB, comments and all."""
-    assert 0 < (WEB / "style.css").stat().st_size <= 12 * 1024
+    """The style sheet stays below 14 KB, comments and all."""
+    assert 0 < (WEB / "style.css").stat().st_size <= 14 * 1024
 
 
 def test_page_needs_nothing_inline_and_nobody_else():

@@ -42,9 +42,9 @@ export function refusal(status, body) {
 }
 
 /** GET; asks for the token when the daemon does. `accepted` is a further status that is an answer. */
-export async function get(path, accepted = 200) {
+export async function get(path, accepted = 200, deadlineMs = DEADLINE_MS) {
   for (;;) {
-    const asked = { headers: authorisation(), signal: AbortSignal.timeout(DEADLINE_MS) };
+    const asked = { headers: authorisation(), signal: AbortSignal.timeout(deadlineMs) };
     const response = await fetch(address(path), asked).catch(() => Promise.reject(refusal(0, "")));
     if (response.status === 401) await askForToken();
     else if (response.ok || response.status === accepted) return response;
@@ -52,7 +52,7 @@ export async function get(path, accepted = 200) {
   }
 }
 
-export const getJson = async (path) => (await get(path)).json();
+export const getJson = async (path, deadlineMs) => (await get(path, 200, deadlineMs)).json();
 
 /** The predecessor's status. Also the way to find out, before a socket or an upload, whether a token is needed. */
 export const getModel = async () => (await get("api/model/status", 503)).json();

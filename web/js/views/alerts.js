@@ -13,6 +13,7 @@ function entry(alert) {
   head.append(el("time", { dateTime: alert.time }, time));
   const foot = el("p", { className: "hint" }, el("a", { href: `#call-${encodeURIComponent(alert.call_id)}` }, place));
   foot.append(` at ${clock(alert.at_s)}, score ${percent(alert.smoothed)}`);
+  foot.append(" · ", el("a", { href: `#alert-${alert.alert_id}` }, "Why?"));
   const item = el("li", { className: "alert" }, icon(alert.over ? "done" : ICONS[alert.severity]));
   item.append(el("div", {}, head, el("p", {}, alert.summary), foot));
   item.dataset.tone = alert.over ? "over" : TONES[alert.severity];
