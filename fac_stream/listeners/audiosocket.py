@@ -23,6 +23,7 @@ from pydantic_core import from_json
 from fac_stream.calls.intake import Intake, Session
 from fac_stream.config_systems import AudioSocket
 from fac_stream.errors import ConflictError, FacError, ProtocolError, RefusedError, SourceError
+from fac_stream.listeners.door import Door, cannot_listen, joined
 from fac_stream.protocols.audiosocket import HANGUP, Announced, AudioSocketStream, Broken, Message
 from fac_stream.protocols.dialogue import Finish, Media, Start
 from fac_stream.protocols.metadata import fitting
@@ -34,8 +35,6 @@ UUID_TIMEOUT_S = 5.0
 AUDIO_TIMEOUT_S = 30.0
 LOOKUP_TIMEOUT_S = 3.0
 MAX_LOOKUP_BYTES = 64 * 1024
-MAX_WAITING = 256
-"""Connections that are no calls yet."""
 
 
 class AudioSocketListener:
@@ -53,7 +52,7 @@ class AudioSocketListener:
         """Host and port, once it listens."""
         self.problem: str | None = None
         """Why calls are turned away that should not be, in words."""
-        self._waiting = 0
+        self._door = Door("audiosocket", settings)
         self._http: aiohttp.ClientSession | None = None
         self._group: asyncio.TaskGroup | None = None
 
@@ -69,12 +68,8 @@ class AudioSocketListener:
             try:
                 server = await loop.create_server(lambda: Connection(self), host, port)
             except OSError as error:
-                raise FacError(
-                    f"cannot listen for AudioSocket on {host} port {port}: {error.strerror}; is another "
-                    "program using it? Otherwise choose another with listeners.audiosocket.port"
-                ) from None
-            name, number = server.sockets[0].getsockname()[:2]
-            self.address = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+                raise cannot_listen("audiosocket", host, port, error.strerror) from None
+            self.address = joined(*server.sockets[0].getsockname()[:2])
             log.info("listening for AudioSocket", address=self.address)
             try:
                 await asyncio.Event().wait()
@@ -84,11 +79,7 @@ class AudioSocketListener:
 
     def accept(self, connection: "Connection", address: str) -> bool:
         """Whether a machine may bring a call; if so, the connection is served from now on."""
-        if not self.settings.allows(address):
-            log.warning("connection refused", address=address, detail="see listeners.audiosocket.allow")
-            return False
-        if self._group is None or self._waiting >= MAX_WAITING:
-            log.warning("connection refused", address=address, detail="too many connections without a call")
+        if self._group is None or not self._door.enter(address):
             return False
         self._group.create_task(self._serve(connection, address))
         return True
@@ -96,11 +87,8 @@ class AudioSocketListener:
     async def _serve(self, connection: "Connection", address: str) -> None:
         """One connection from its UUID to its end; its errors end it and no other."""
         try:
-            self._waiting += 1
-            try:
+            with self._door.waiting():
                 session = await self._begin(connection)
-            finally:
-                self._waiting -= 1
             await session.ended()
         except (ProtocolError, ConflictError, RefusedError, SourceError) as error:
             log.warning("call refused", listener="audiosocket", address=address, detail=str(error))
@@ -108,6 +96,7 @@ class AudioSocketListener:
             log.exception("connection failed", listener="audiosocket", address=address)
         finally:
             connection.hang_up()
+            self._door.leave(address)
 
     async def _begin(self, connection: "Connection") -> Session:
         """From the UUID to the first audio."""

@@ -9,8 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from fac_stream.audio.codec import STATIC, Codec
 from fac_stream.audio.frames import SAMPLE_RATE, AudioFormat, Encoding
 from fac_stream.calls.intake import Intake, Session
@@ -18,6 +16,7 @@ from fac_stream.config_systems import Rtp
 from fac_stream.errors import ConfigError, ProtocolError, RefusedError
 from fac_stream.events import CallEnded, EndReason
 from fac_stream.listeners.delivery import Push, deliver
+from fac_stream.listeners.door import Door, crowd
 from fac_stream.listeners.rtp_port import accepted
 from fac_stream.listeners.udp import UdpSocket, bind
 from fac_stream.protocols.dialogue import Media, Start
@@ -25,8 +24,6 @@ from fac_stream.protocols.rtp import Packet
 from fac_stream.protocols.rtp_source import Arrival, Probation
 from fac_stream.protocols.rtp_stream import RtpStream
 from fac_stream.protocols.sdp import codec_of
-
-log = structlog.get_logger(__name__)
 
 LEG = "mixed"
 REFUSED_S = 10.0
@@ -61,6 +58,7 @@ class SharedPort:
             ConfigError: a codec of ``settings.codecs`` cannot be decoded.
         """
         self._settings = settings
+        self._door = Door("rtp", settings)
         self._intake = intake
         self._follow = follow
         self._codecs = shared_codecs(settings)
@@ -116,9 +114,10 @@ class SharedPort:
             },
         )
         try:
+            self._check_crowd(host)
             session = self._intake.open("rtp", start, resumable=False)
         except RefusedError as error:
-            log.warning("call refused", remote=f"{host}:{port}", detail=str(error))
+            self._door.turn_away(host, str(error))
             self._refuse(sender, now)
             return None
         self._follow(session, lambda ended: self._forget(sender, ended))
@@ -126,6 +125,11 @@ class SharedPort:
         line = _Line(RtpStream(self._codecs, fmt, LEG, least_s, most_s), deliver(session))
         self._lines[sender] = line
         return line
+
+    def _check_crowd(self, host: str) -> None:
+        calls = sum(address[0] == host for address, _ in self._lines)
+        if calls >= self._settings.max_per_host:
+            raise RefusedError(crowd("rtp", calls))
 
     def _forget(self, sender: Sender, ended: CallEnded | None) -> None:
         self._lines.pop(sender, None)

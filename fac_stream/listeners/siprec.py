@@ -19,6 +19,7 @@ import structlog
 from fac_stream.calls.intake import Intake
 from fac_stream.config_systems import Siprec
 from fac_stream.errors import ConflictError, FacError, ProtocolError, RefusedError
+from fac_stream.listeners.door import Door, cannot_listen, crowd, joined
 from fac_stream.listeners.rtp import RtpListener
 from fac_stream.listeners.siprec_call import SiprecCall
 from fac_stream.listeners.udp import UdpSocket, bind
@@ -40,10 +41,6 @@ MAX_STRANGERS = 16
 IDLE_S = 600.0
 """A connection without a call may say nothing for so long."""
 STRANGER_S = 5.0
-QUIET_S = 10.0
-"""From one line in the log about strangers, and one answer by UDP, to the next.
-
-Whoever finds an open SIP port tries it."""
 MAX_UNSENT_BYTES = 256 * 1024
 """Of answers that a connection does not take."""
 BIND_TRIES = 10
@@ -73,7 +70,7 @@ class SiprecListener:
         self._connections: dict[int, Connection] = {}
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
-        self._refused_at = -QUIET_S
+        self._door = Door("siprec", settings)
 
     async def run(self) -> None:
         """Serve until cancelled; clients are then told that their calls are over.
@@ -84,10 +81,10 @@ class SiprecListener:
         host, reached = self._settings.host, self._settings.advertise or self._settings.host
         tcp, udp = await self._bind()
         port = udp.getsockname()[1]
-        self._server = RecordingServer(_joined(self._rtp.advertised if reached in ANY else reached, port))
+        self._server = RecordingServer(joined(self._rtp.advertised if reached in ANY else reached, port))
         self._udp = udp
         reader = UdpSocket(udp, self._datagram)
-        self.address = _joined(host, port)
+        self.address = joined(host, port)
         log.info("listening for SIPREC", address=self.address)
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -106,7 +103,7 @@ class SiprecListener:
         """A number for a new connection; None where there are too many."""
         like = [other for other in self._connections.values() if other.stranger == connection.stranger]
         if len(like) >= (MAX_STRANGERS if connection.stranger else MAX_CONNECTIONS):
-            log.warning("connection refused", listener="siprec", detail="too many connections are open")
+            self._door.turn_away(connection.host, "too many connections are open")
             return None
         number = next(self._numbers)
         self._connections[number] = connection
@@ -124,14 +121,9 @@ class SiprecListener:
         """Take a message; False where its sender may not connect."""
         now = time.monotonic()
         if not self._settings.allows(peer.host):
-            quiet = now - self._refused_at < QUIET_S
-            if not quiet:
-                self._refused_at = now
-                log.warning(
-                    "peer refused", listener="siprec", address=peer.host, detail="see listeners.siprec.allow"
-                )
+            told = self._door.turn_away(peer.host, "see listeners.siprec.allow")
             # A datagram's sender may be forged: whom it names must not be flooded with answers.
-            if peer.transport == "tcp" or not quiet:
+            if peer.transport == "tcp" or told:
                 self._send(self._server.forbid(message, peer, now))
             return False
         self._carry_out(self._server.receive(message, peer, now))
@@ -163,6 +155,7 @@ class SiprecListener:
     def _invited(self, invitation: Invitation) -> None:
         name, now = invitation.dialog, time.monotonic()
         try:
+            self._check_crowd(invitation.host)
             call = SiprecCall(invitation, self._settings.agents, self._intake, self._rtp)
         except (ConflictError, RefusedError) as error:
             log.warning("call refused", listener="siprec", sip_call_id=invitation.call_id, detail=str(error))
@@ -172,6 +165,11 @@ class SiprecListener:
         if self._group:
             self._group.create_task(self._follow(name, call))
         self._send(self._server.accept(name, call.answer, now))
+
+    def _check_crowd(self, host: str) -> None:
+        calls = sum(call.host == host for call in self._calls.values())
+        if calls >= self._settings.max_per_host:
+            raise RefusedError(crowd("siprec", calls))
 
     def _changed(self, change: Change) -> None:
         call = self._calls.get(change.dialog)
@@ -241,14 +239,14 @@ class SiprecListener:
             try:
                 server = await loop.create_server(lambda: Connection(self), host or None, self._settings.port)
             except OSError as error:
-                raise FacError(_taken(host, self._settings.port, error.strerror)) from None
+                raise cannot_listen("siprec", host, self._settings.port, error.strerror) from None
             number = server.sockets[0].getsockname()[1]
             try:
                 return server, bind(host, number)
             except FacError as error:
                 server.close()
                 if not tries_left:
-                    raise FacError(_taken(host, number, str(error))) from None
+                    raise cannot_listen("siprec", host, number, str(error)) from None
         raise AssertionError
 
 
@@ -257,6 +255,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: SiprecListener) -> None:
         self.heard_at = time.monotonic()
+        self.host = ""
         self.stranger = False
         """Whether it is of a peer that may bring no calls."""
         self._listener = listener
@@ -267,13 +266,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected."""
         self._transport = stream = cast(asyncio.Transport, transport)  # uvloop's say so by what they can
-        host, port = (stream.get_extra_info("peername") or ("", 0))[:2]
-        self.stranger = not self._listener.allows(host)
+        self.host, port = (stream.get_extra_info("peername") or ("", 0))[:2]
+        self.stranger = not self._listener.allows(self.host)
         number = self._listener.connected(self)
         if number is None:
             stream.abort()
         else:
-            self._peer = Peer("tcp", host, port, number)
+            self._peer = Peer("tcp", self.host, port, number)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
@@ -309,14 +308,3 @@ class Connection(asyncio.Protocol):
         if self._peer:
             self._listener.disconnected(self._peer.connection)
             self._peer = None
-
-
-def _taken(host: str, port: int, why: str | None) -> str:
-    return (
-        f"cannot listen for SIPREC on {host} port {port}: {why}; is another program using it? "
-        "Otherwise choose another with listeners.siprec.port"
-    )
-
-
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -17,7 +17,8 @@ import structlog
 from fac_stream.audio.frames import AudioFormat, Encoding
 from fac_stream.calls.intake import Intake, Session
 from fac_stream.config_systems import PcmTcp
-from fac_stream.errors import ConflictError, FacError, ProtocolError, RefusedError
+from fac_stream.errors import ConflictError, ProtocolError, RefusedError
+from fac_stream.listeners.door import Door, cannot_listen, joined
 from fac_stream.protocols.dialogue import Start
 from fac_stream.protocols.untimed import UntimedAudio
 
@@ -26,8 +27,6 @@ log = structlog.get_logger(__name__)
 READ_BYTES = 16 * 1024
 FIRST_BYTE_S = 10.0
 CLOSE_S = 5.0
-MAX_WAITING = 256
-"""Connections that are no calls yet."""
 
 
 class TcpListener:
@@ -45,7 +44,7 @@ class TcpListener:
         self._settings = settings
         self._format = AudioFormat(settings.sample_rate, Encoding(settings.encoding), settings.legs)
         self._intake = intake
-        self._waiting = 0
+        self._door = Door("tcp", settings)
 
     async def run(self) -> None:
         """Serve until cancelled; the calls that are going on are ended by who runs them.
@@ -58,7 +57,7 @@ class TcpListener:
 
             def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 address = str((writer.get_extra_info("peername") or [""])[0])  # empty: gone already
-                if self._may_connect(address):
+                if self._door.enter(address):
                     group.create_task(self._serve(reader, writer, address))
                 else:
                     writer.transport.abort()
@@ -66,26 +65,13 @@ class TcpListener:
             try:
                 server = await asyncio.start_server(accept, host, port, limit=READ_BYTES)
             except OSError as error:
-                raise FacError(
-                    f"cannot listen for PCM on {host} port {port}: {error.strerror}; is another program "
-                    "using it? Otherwise choose another with listeners.tcp.port"
-                ) from None
-            name, number = server.sockets[0].getsockname()[:2]
-            self.address = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+                raise cannot_listen("tcp", host, port, error.strerror) from None
+            self.address = joined(*server.sockets[0].getsockname()[:2])
             log.info("listening for PCM", address=self.address)
             try:
                 await asyncio.Event().wait()
             finally:
                 server.close()
-
-    def _may_connect(self, address: str) -> bool:
-        if not self._settings.allows(address):
-            log.warning("connection refused", address=address, detail="see listeners.tcp.allow")
-            return False
-        if self._waiting >= MAX_WAITING:
-            log.warning("connection refused", address=address, detail="too many connections without audio")
-            return False
-        return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         """One connection; its errors end it and no other."""
@@ -102,6 +88,7 @@ class TcpListener:
         except Exception:
             log.exception("connection failed", listener="tcp", address=address)
         finally:
+            self._door.leave(address)
             writer.close()
             with suppress(OSError):
                 async with asyncio.timeout(CLOSE_S):
@@ -109,12 +96,9 @@ class TcpListener:
 
     async def _first_bytes(self, reader: asyncio.StreamReader) -> bytes:
         """What a probe of the port never sends, so that probes are no calls."""
-        self._waiting += 1
-        try:
+        with self._door.waiting():
             async with asyncio.timeout(FIRST_BYTE_S):
                 return await reader.read(READ_BYTES)
-        finally:
-            self._waiting -= 1
 
     async def _follow(self, session: Session, reader: asyncio.StreamReader, data: bytes) -> None:
         """Until the connection or the call is over, whichever comes first."""

@@ -59,6 +59,8 @@ class Invitation:
     dialog: str
     call_id: str
     """SIP's, of the recording session."""
+    host: str
+    """Address that it came from."""
     source: str
     """URI of the recording client."""
     offer: Description
@@ -275,7 +277,7 @@ class RecordingServer:
             routes=tuple(values(request.fields, "Record-Route")),
             expires_s=expires_s,
         )
-        return Invitation(name, call.call_id, call.source.uri, offer, recording)
+        return Invitation(name, call.call_id, received.peer.host, call.source.uri, offer, recording)
 
     def _in_dialog(self, received: Received) -> list[Output]:
         request, call = received.request, received.call

@@ -254,8 +254,20 @@ async def test_no_more_calls_than_allowed(tmp_path):
         assert (await served.first("call.ended")).reason == "completed"
 
 
-async def test_a_uuid_is_one_call_at_a_time(tmp_path):
+async def test_no_more_of_one_host_than_allowed(tmp_path):
+    """Its second connection is hung up before it says anything; the first goes on."""
+    async with listening(tmp_path, max_per_host=1) as (served, listener), connected(listener) as first:
+        first.send(ID, packet(0x10, bytes(320)))
+        await served.first("call.started")
+        async with connected(listener) as second:
+            assert await second.rest() == HANGUP
+        first.send(HANGUP)
+        assert (await served.first("call.ended")).reason == "completed"
+
+
+async def test_a_uuid_is_one_call_at_a_time(tmp_path, monkeypatch):
     """A second connection with the UUID of a call that goes on is hung up."""
+    monkeypatch.setattr("fac_stream.calls.intake.STALLED_S", 600.0)
     async with (
         listening(tmp_path) as (served, listener),
         connected(listener) as first,

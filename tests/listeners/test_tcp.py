@@ -144,6 +144,21 @@ async def test_a_full_daemon_closes_the_connection():
     assert len([event for event in house.events if event.type == "call.started"]) == 1
 
 
+async def test_no_more_of_one_host_than_allowed():
+    """Its second connection is closed at once; the first goes on."""
+    async with listening(max_per_host=1) as house:
+        _, writer = await connected(house)
+        writer.write(pcm(0.5, 1.0))
+        await house.until("call.started")
+        reader, refused = await connected(house)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        refused.close()
+        writer.close()
+        [ended] = await house.until("call.ended")
+    assert ended.reason is EndReason.COMPLETED
+
+
 async def test_strangers_are_turned_away():
     """An address outside ``allow`` gets no byte in."""
     async with listening(allow=["192.0.2.0/24"]) as house:
