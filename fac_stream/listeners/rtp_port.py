@@ -64,6 +64,10 @@ class RtpPort:
             self._deliver(self._stream.finish())
         self._held = held
 
+    def change_sender(self) -> None:
+        """Who asked for this port says that its audio comes from elsewhere now."""
+        self._lock.release()
+
     def advance(self, now: float) -> None:
         """Time passed: hand out what waited long enough; ``now`` as ``time.monotonic()``."""
         self._deliver(self._stream.advance(now))

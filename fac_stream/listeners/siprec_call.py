@@ -17,6 +17,8 @@ from fac_stream.protocols.siprec_metadata import Recording
 
 MAX_STREAMS = 8
 """Media lines that are taken; those behind them are refused."""
+MAX_LEGS = 16
+"""Of a call, with those whose people have left: as many as a source may have."""
 
 
 class SiprecCall:
@@ -38,6 +40,8 @@ class SiprecCall:
     def __init__(
         self, invitation: Invitation, agents: tuple[str, ...], intake: Intake, rtp: RtpListener
     ) -> None:
+        self.host = invitation.host
+        """Address of who sends the call."""
         self._agents = agents
         self._rtp = rtp
         self._streams: dict[int, _Stream] = {}
@@ -54,7 +58,7 @@ class SiprecCall:
             describe(recording, told, invitation.call_id, invitation.source),
         )
         try:
-            self._set(invitation.offer, recording)
+            self._set(self._lines(invitation.offer), recording)
             self.session = intake.open("siprec", start, resumable=False)
         except (ConflictError, RefusedError):
             self.close()
@@ -70,13 +74,14 @@ class SiprecCall:
         """Take new streams, other people, hold and resumption.
 
         Raises:
-            RefusedError: no port is left for a new stream; the others are as they were.
+            RefusedError: no port is left for a new stream, or the call had more people than it can have
+                legs; the streams are as they were.
         """
-        if change.offer is not None:
-            self._set(change.offer, change.recording)
-            self._answer = self._answered(change.offer)
-        else:
-            self._rename(change.recording)
+        if change.offer is None:
+            self._set({index: stream.line for index, stream in self._streams.items()}, change.recording)
+            return
+        self._set(self._lines(change.offer), change.recording)
+        self._answer = self._answered(change.offer)
 
     def close(self) -> None:
         """Give the ports back; what they still hold goes into the call."""
@@ -84,44 +89,51 @@ class SiprecCall:
             stream.close()
         self._streams.clear()
 
-    def _set(self, offer: Description, recording: Recording) -> None:
+    def _lines(self, offer: Description) -> dict[int, MediaLine]:
+        """The media lines that fit into the call, by their place in the offer."""
         lines = {index: self._fitting(line) for index, line in _taken(offer).items()}
-        lines = {index: line for index, line in lines.items() if line.decodable}
-        names = name_legs(recording, [line.label for line in lines.values()], self._agents)
+        return {index: line for index, line in lines.items() if line.decodable}
+
+    def _set(self, lines: dict[int, MediaLine], recording: Recording) -> None:
+        """Receive these lines, each as the leg of who speaks on it; who takes one over is another leg."""
+        labels = [line.label for line in lines.values()]
+        names = dict(zip(lines, name_legs(recording, labels, self._agents), strict=True))
+        speakers = {index: recording.speakers(line.label) for index, line in lines.items()}
+        joining = [index for index in lines if index not in self._streams]
+        passing = [
+            index
+            for index, stream in self._streams.items()
+            if stream.speakers and speakers.get(index) and speakers[index] != stream.speakers
+        ]
+        if len(self._legs) + len(joining) + len(passing) > MAX_LEGS:
+            raise RefusedError(f"a call has at most {MAX_LEGS} legs, with those whose people have left")
+        self._join({index: lines[index] for index in joining}, names)
+        for index in [index for index in self._streams if index not in lines]:
+            self._streams.pop(index).close()
+        for index, line in lines.items():
+            stream = self._streams[index]
+            stream.take(line)
+            if index in passing:
+                stream.become(self._leg(names[index]))
+            stream.speakers = speakers[index] or stream.speakers
+
+    def _join(self, lines: dict[int, MediaLine], names: dict[int, str]) -> None:
+        """Ports for all of these lines, or for none."""
         opened: list[int] = []
         try:
-            for (index, line), name in zip(lines.items(), names, strict=True):
-                if index not in self._streams:
-                    self._streams[index] = self._open(line, name, recording)
-                    opened.append(index)
+            for index, line in lines.items():
+                leg = self._leg(names[index])
+                self._streams[index] = _Stream(leg, line, self._format, self._rtp, self._push)
+                opened.append(index)
         except RefusedError:
             for index in opened:
                 self._streams.pop(index).close()
             raise
-        for index in [index for index in self._streams if index not in lines]:
-            self._streams.pop(index).close()
-        for index, line in lines.items():
-            self._streams[index].take(line)
-        self._rename(recording)
 
-    def _open(self, line: MediaLine, name: str, recording: Recording) -> "_Stream":
+    def _leg(self, name: str) -> str:
         leg = fresh(name, self._legs)
         self._legs.add(leg)
-        stream = _Stream(leg, line, self._format, self._rtp, self._push)
-        stream.speakers = recording.speakers(line.label)
-        return stream
-
-    def _rename(self, recording: Recording) -> None:
-        """Somebody else speaks on a stream: a leg of their own."""
-        streams = list(self._streams.values())
-        names = name_legs(recording, [stream.line.label for stream in streams], self._agents)
-        for stream, name in zip(streams, names, strict=True):
-            speakers = recording.speakers(stream.line.label)
-            if stream.speakers and speakers and speakers != stream.speakers:
-                leg = fresh(name, self._legs)
-                self._legs.add(leg)
-                stream.become(leg)
-            stream.speakers = speakers or stream.speakers
+        return leg
 
     def _fitting(self, line: MediaLine) -> MediaLine:
         """The line with what can be brought to the call's rate."""
@@ -175,6 +187,8 @@ class _Stream:
             port = self._open(line)
             self._open_port.close()
             self._open_port, self._shift = port, None
+        if line.address != self.line.address:
+            self._open_port.change_sender()
         self.line = line
         self._open_port.hold(line.direction in ("inactive", "recvonly"))
 

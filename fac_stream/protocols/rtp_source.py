@@ -2,23 +2,27 @@
 
 ::
 
-    stranger ──two packets in a row──► locked ──silent for RELEARN_S──► any stranger may take its place
+    stranger ──two packets in a row──► locked ──silent for RELEARN_S──► another port of its host is heard
                                          │ a new SSRC from the same address, two packets in a row
                                          └─► locked on the new SSRC
+
+Another host takes over only where the signalling says so (``release``): a line is also silent while it is on
+hold, and who may send to one port may send to all.
 
 Two in a row are RFC 3550's probation (appendix A.1): a stray datagram takes over no call. What came during
 the probation is not lost: it is handed out with the packet that ended it.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from fac_stream.protocols.rtp import Packet
 
 RELEARN_S = 5.0
-"""Seconds of silence after which a sender may have moved: behind a NAT, or to another machine."""
+"""Seconds of silence after which a sender may have moved to another port."""
 MAX_CANDIDATES = 64
+Address = tuple[str, int]
+"""Host and port."""
 MAX_WAITING = 8
 """Packets a candidate; in disorder, two that follow upon each other may come late."""
 
@@ -35,9 +39,9 @@ class Probation:
     """Strangers; the oldest are forgotten where there are too many."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[tuple[Hashable, int], list[Arrival]] = OrderedDict()
+        self._waiting: OrderedDict[tuple[Address, int], list[Arrival]] = OrderedDict()
 
-    def admit(self, packet: Packet, address: Hashable, now: float) -> list[Arrival]:
+    def admit(self, packet: Packet, address: Address, now: float) -> list[Arrival]:
         """All packets of this address and SSRC once two of them followed upon each other; else none."""
         stranger = address, packet.ssrc
         waiting = self._waiting.setdefault(stranger, [])
@@ -59,19 +63,28 @@ class SourceLock:
         self.foreign = 0
         """Packets of others than the chosen sender."""
         self._probation = Probation()
-        self._address: Hashable = None
+        self._address: Address | None = None
         self._ssrc: int | None = None
         self._heard_at = 0.0
 
-    def admit(self, packet: Packet, address: Hashable, now: float) -> list[Arrival]:
+    def release(self) -> None:
+        """The line's sender changes: whoever proves to send next is taken."""
+        self._address = self._ssrc = None
+
+    def admit(self, packet: Packet, address: Address, now: float) -> list[Arrival]:
         """The packets that may be used now that this one came: none, it alone, or it and those before it."""
         if (address, packet.ssrc) == (self._address, self._ssrc):
             self._heard_at = now
             return [Arrival(packet, now)]
-        if self._ssrc is not None and address != self._address and now - self._heard_at < RELEARN_S:
+        if not self._may_speak(address, now):
             self.foreign += 1
             return []
         proven = self._probation.admit(packet, address, now)
         if proven:
             self._address, self._ssrc, self._heard_at = address, packet.ssrc, now
         return proven
+
+    def _may_speak(self, address: Address, now: float) -> bool:
+        if self._address in (None, address):
+            return True
+        return address[0] == self._address[0] and now - self._heard_at >= RELEARN_S

@@ -90,8 +90,8 @@ def describe(
 
 
 def _roles(recording: Recording, agents: Sequence[str]) -> dict[str, str]:
-    """Participant → role, for those whose role can be told; each role once."""
-    people = recording.participants
+    """Participant → role, for those whose role can be told and who have not left; each role once."""
+    people = {key: person for key, person in recording.participants.items() if recording.sends.get(key) != ()}
     if agents:
         known = [key for key, person in people.items() if _fits(person.aor, agents)]
         others = [key for key in people if key not in known]

@@ -147,6 +147,9 @@ def _sends(root: Element, people: list[Element]) -> dict[str, tuple[str, ...]]:
             sends[person] = ()
         else:
             sends[person] = tuple(dict.fromkeys((*sends.get(person, ()), *_sent(association))))
+    for association in root.all("participantsessionassoc"):
+        if association.all("disassociate-time"):
+            sends[association.attributes.get("participant_id", "")] = ()  # who left says nothing any more
     return sends
 
 

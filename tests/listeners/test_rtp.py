@@ -207,10 +207,11 @@ async def test_stray_packets_make_no_call(tmp_path):
         assert len(listener._shared._probation._waiting) <= 64
 
 
-async def test_a_full_house_refuses_senders_without_asking_again_and_again(tmp_path):
-    """Beyond ``ingest.max_calls`` a sender is turned away; its further packets cost next to nothing."""
+@pytest.mark.parametrize("limits", [{"ingest": {"max_calls": 1}}, {"max_per_host": 1}])
+async def test_a_full_house_refuses_senders_without_asking_again_and_again(tmp_path, limits):
+    """Beyond the limits a sender is turned away; its further packets cost next to nothing."""
     port = free_ports(2)
-    async with listening(tmp_path, port=port, ingest={"max_calls": 1}) as (served, listener):
+    async with listening(tmp_path, port=port, **limits) as (served, listener):
         with sender() as udp:
             for ssrc in (1, 2):
                 await sent(udp, port, packets(voice(0.5, 1), "PCMU/8000", ssrc=ssrc))

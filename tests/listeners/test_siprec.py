@@ -13,6 +13,7 @@ from fac_stream.config_systems import Rtp, Siprec
 from fac_stream.errors import FacError
 from fac_stream.listeners.rtp import RtpListener
 from fac_stream.listeners.siprec import SiprecListener
+from fac_stream.listeners.siprec_call import MAX_LEGS
 from tests.peers.siprec import PCMA, Client, RtpSender, body, g711, metadata, offer
 from tests.server.serving import serving, voice
 
@@ -154,6 +155,41 @@ async def test_who_takes_over_is_another_leg(tmp_path):
         assert heard(served, "agent-2") == [0.9]
 
 
+async def test_a_call_has_no_more_legs_than_it_can_have(tmp_path):
+    """Who passes a line on without end is refused, and the call stays as it is."""
+    async with listening(tmp_path) as (served, listener), client(listener) as src:
+        await src.change("INVITE", TWO, BOTH)
+        for turn in range(2, MAX_LEGS):
+            people = BOTH.replace("part-2", f"part-2-{turn}")
+            assert (await src.ask("UPDATE", people, kind="application/rs-metadata+xml")).status == 200
+        people = BOTH.replace("part-2", "one too many")
+        answer = await src.ask("UPDATE", people, kind="application/rs-metadata+xml")
+        assert (answer.status, "legs" in answer.fields.first("Warning")) == (486, True)
+        held, _ = await src.change("INVITE", TWO, BOTH.replace("part-2", f"part-2-{MAX_LEGS - 1}"))
+        assert held.direction == "recvonly"
+        assert (await src.ask("BYE")).status == 200
+        assert (await served.first("call.ended")).reason == "completed"
+
+
+async def test_media_moves_to_another_host_where_the_client_says_so(tmp_path):
+    """Until then a third party is not heard, however silent the line is."""
+    async with listening(tmp_path) as (served, listener), client(listener) as src:
+        (line,) = await src.change("INVITE", ONE, metadata(["1"]))
+        await speak(line, 0.1)
+        moved = RtpSender(line.address, line.port, host="127.0.0.2")
+        async with moved:
+            await moved.play(tone(0.9))
+            elsewhere = ONE.replace("c=IN IP4 127.0.0.1", "c=IN IP4 127.0.0.2")
+            (same,) = await src.change("INVITE", elsewhere, metadata(["1"]))
+            assert same.port == line.port
+            await moved.play(tone(0.9))
+        await src.ask("BYE")
+        ended = await served.first("call.ended")
+        assert heard(served, "p1") == [0.1, 0.9]
+        assert all(event.start_s > 4 for event in served.of("window.scored") if (event.score or 0) > 0.5)
+        assert ended.reason == "completed"
+
+
 async def test_codecs_may_change(tmp_path):
     """A line with another codec gets another port and stays the same leg, later in the call."""
     async with listening(tmp_path) as (served, listener), client(listener) as src:
@@ -180,17 +216,21 @@ async def test_codecs_that_do_not_fit_the_call_are_refused(tmp_path):
         assert (await src.ask("BYE")).status == 200
 
 
-async def test_no_more_calls_than_allowed(tmp_path):
-    """The second of one allowed call is told to come again; the first goes on."""
+@pytest.mark.parametrize(
+    ("limits", "key"),
+    [({"ingest": {"max_calls": 1}}, "ingest.max_calls"), ({"max_per_host": 1}, "siprec.max_per_host")],
+)
+async def test_no_more_calls_than_allowed(tmp_path, limits, key):
+    """The second of one allowed call, in all or of a host, is told to come again; the first goes on."""
     async with (
-        listening(tmp_path, ingest={"max_calls": 1}) as (served, listener),
+        listening(tmp_path, **limits) as (served, listener),
         client(listener, "first") as one,
         client(listener, "second") as other,
     ):
         await one.change("INVITE", ONE, metadata(["1"]))
         answer = await other.ask("INVITE", body(ONE, metadata(["1"])))
         assert (answer.status, answer.fields.first("Retry-After")) == (486, "10")
-        assert "ingest.max_calls" in answer.fields.first("Warning")
+        assert key in answer.fields.first("Warning")
         assert (await one.ask("BYE")).status == 200
         await served.first("call.ended")
         await other.change("INVITE", ONE, metadata(["1"]))

@@ -187,10 +187,11 @@ class _Tcp(asyncio.Protocol):
 
 
 class RtpSender:
-    """20 ms packets to a port, each ``PACKET`` bytes of G.711."""
+    """20 ms packets to a port, each ``PACKET`` bytes of G.711; from ``host``, where it is given."""
 
-    def __init__(self, host, port, payload=PCMU):
-        self._to = (host, port)
+    def __init__(self, address, port, payload=PCMU, host=None):
+        self._to = (address, port)
+        self._from = (host, 0) if host else None
         self._payload = payload
         self._ssrc = secrets.randbits(32)
         self._sequence = secrets.randbits(16)
@@ -198,7 +199,7 @@ class RtpSender:
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
-        self._out, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=self._to)
+        self._out, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, self._from, self._to)
         return self
 
     async def __aexit__(self, *_):

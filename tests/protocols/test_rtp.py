@@ -9,6 +9,7 @@ from fac_stream.errors import ProtocolError
 from fac_stream.protocols.rtp import Packet, is_rtcp, parse
 from fac_stream.protocols.rtp_source import MAX_CANDIDATES, RELEARN_S, Probation, SourceLock
 
+FIRST, MOVED, THIEF = ("192.0.2.1", 5004), ("192.0.2.1", 6004), ("192.0.2.66", 5004)
 GOLDEN = sorted((Path(__file__).parent / "data" / "rtp").glob("*.json"))
 
 
@@ -68,7 +69,7 @@ def test_one_packet_takes_over_nothing():
 def test_two_in_a_row_are_a_sender_and_nothing_is_lost(order):
     """Two numbers in a row, in either order, make a sender; all that it sent is handed out."""
     lock = SourceLock()
-    handed = [lock.admit(packet(number), "a", float(at)) for at, number in enumerate(order)]
+    handed = [lock.admit(packet(number), FIRST, float(at)) for at, number in enumerate(order)]
 
     assert [len(part) for part in handed] == [0] * (len(order) - 1) + [len(order)]
     assert [(a.packet.sequence, a.at) for a in handed[-1]] == [(n, float(at)) for at, n in enumerate(order)]
@@ -78,34 +79,46 @@ def test_the_first_sender_is_kept():
     """Whoever sends well-formed packets from elsewhere is ignored and counted while the first one sends."""
     lock = SourceLock()
     for number in range(2):
-        lock.admit(packet(number), "first", 0.0)
+        lock.admit(packet(number), FIRST, 0.0)
     for number in range(2, 200):
-        assert len(lock.admit(packet(number), "first", number / 50)) == 1
-        assert lock.admit(packet(number, ssrc=9), "thief", number / 50) == []
-        assert lock.admit(packet(number), "thief", number / 50) == []
+        assert len(lock.admit(packet(number), FIRST, number / 50)) == 1
+        assert lock.admit(packet(number, ssrc=9), THIEF, number / 50) == []
+        assert lock.admit(packet(number), THIEF, number / 50) == []
     assert lock.foreign == 2 * 198
 
 
-def test_another_sender_may_take_over_a_line_that_is_silent():
-    """After ``RELEARN_S`` without a packet the sender may have moved."""
+def test_a_silent_sender_may_have_moved_to_another_port():
+    """After ``RELEARN_S`` without a packet, and not before."""
     lock = SourceLock()
     for number in range(2):
-        lock.admit(packet(number), "first", 0.0)
+        lock.admit(packet(number), FIRST, 0.0)
 
-    assert lock.admit(packet(10), "second", RELEARN_S) == []
-    assert len(lock.admit(packet(11), "second", RELEARN_S)) == 2
-    assert lock.admit(packet(2), "first", RELEARN_S) == []
+    assert [lock.admit(packet(n), MOVED, RELEARN_S - 0.1) for n in (8, 9)] == [[], []]
+    assert lock.admit(packet(10), MOVED, RELEARN_S) == []
+    assert len(lock.admit(packet(11), MOVED, RELEARN_S)) == 2
+    assert lock.admit(packet(2), FIRST, RELEARN_S) == []
+
+
+def test_another_host_takes_over_only_where_the_signalling_says_so():
+    """However long a line is silent, a third party is foreign, until the line is released."""
+    lock = SourceLock()
+    for number in range(2):
+        lock.admit(packet(number), FIRST, 0.0)
+
+    assert [lock.admit(packet(n), THIEF, 3600.0) for n in (10, 11)] == [[], []]
+    lock.release()
+    assert [len(lock.admit(packet(n), THIEF, 3600.0)) for n in (12, 13)] == [0, 2]
 
 
 def test_the_same_sender_may_change_its_ssrc():
     """A transfer behind the same address begins a new SSRC: taken at its second packet."""
     lock = SourceLock()
     for number in range(2):
-        lock.admit(packet(number), "first", 0.0)
+        lock.admit(packet(number), FIRST, 0.0)
 
-    assert lock.admit(packet(500, ssrc=2), "first", 0.1) == []
-    assert len(lock.admit(packet(501, ssrc=2), "first", 0.1)) == 2
-    assert len(lock.admit(packet(502, ssrc=2), "first", 0.1)) == 1
+    assert lock.admit(packet(500, ssrc=2), FIRST, 0.1) == []
+    assert len(lock.admit(packet(501, ssrc=2), FIRST, 0.1)) == 2
+    assert len(lock.admit(packet(502, ssrc=2), FIRST, 0.1)) == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 0xFFFF)), max_size=300))
@@ -113,6 +126,6 @@ def test_strangers_are_bounded(arrivals):
     """However many strangers send, and whatever, a bounded number of packets is kept."""
     probation = Probation()
     for ssrc, number in arrivals:
-        probation.admit(packet(number, ssrc), "a", 0.0)
+        probation.admit(packet(number, ssrc), FIRST, 0.0)
     assert len(probation._waiting) <= MAX_CANDIDATES
     assert all(len(waiting) <= 8 for waiting in probation._waiting.values())

@@ -83,6 +83,17 @@ def test_partial_metadata_is_added():
     left = read_metadata((DATA / "partial.xml").read_bytes().replace(b'"a"', b'"part-1"'))
     assert whole.updated(left).speakers("1") == ()
     assert whole.updated(left).speakers("2") == ("part-2",)
+    document = (DATA / "partial_who_left.xml").read_bytes()
+    for name, known in (
+        (b'"a"', b'"part-2"'),
+        (b'"b"', b'"part-3"'),
+        (b"bob@example", b"702@agents.example"),
+    ):
+        document = document.replace(name, known)
+    document = document.replace(b">s<", b">stream-2<").replace(b'"s"', b'"stream-2"').replace(b">1<", b">2<")
+    passed_on = whole.updated(read_metadata(document))
+    assert passed_on.speakers("2") == ("part-3",)
+    assert name_legs(passed_on, ["1", "2"], ("*@agents.example.com",)) == ["caller", "agent"]
     crowd = [f'<stream stream_id="{n}"/>' for n in range(64)]
     many = [
         f"<recording><datamode>partial</datamode>{''.join(crowd)}</recording>".replace('="', f'="{prefix}')
