@@ -69,8 +69,8 @@ def decide(
     dev = thinned(corpus.part(Split.DEV, *SPOKEN), limit)
     test = thinned(corpus.part(Split.TEST, *SPOKEN, Label.NONSPEECH), limit)
     with Work(len(CONDITIONS) * (len(dev.clips) + len(test.clips))) as work:
-        fitted = fit_tables(hear(loaded, dev, work.begin))
-        heard = hear(loaded, test, work.begin)
+        fitted = fit_tables(hear(loaded, dev, work.begin("dev", len(CONDITIONS) * len(dev.clips))))
+        heard = hear(loaded, test, work.begin("test", len(CONDITIONS) * len(test.clips)))
     speech = [each for each in heard if each.clip.label in SPOKEN]
     figures = {
         "model": loaded.model_id,

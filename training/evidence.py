@@ -18,6 +18,8 @@ of one in 100 hours comes from half an hour of speech by extrapolation, and is n
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -54,7 +56,6 @@ LEAST_SPEECH_S = 60.0
 
 CONDITIONS = tuple(sorted({name for names in PROFILES.values() for name in names}))
 Points = tuple[Point, ...]
-Begin = Callable[[str, int], Callable[[int], None]]
 
 
 def fit_decision(bundle: Bundle, dev: Corpus) -> Bundle:
@@ -70,25 +71,31 @@ def fit_decision(bundle: Bundle, dev: Corpus) -> Bundle:
     return bundle.update(decision=fitted) if fitted else bundle
 
 
-def hear(bundle: Bundle, corpus: Corpus, begin: Begin | None = None) -> list[Utterance]:
-    """All clips in ``CONDITIONS``, as the daemon hears them with its defaults.
+def hear(bundle: Bundle, corpus: Corpus, tell: Callable[[int], None] = lambda _: None) -> list[Utterance]:
+    """All clips in ``CONDITIONS``, as the daemon hears them with its defaults; a thread for each condition.
 
     Args:
         bundle: whose network scores.
         corpus: whose clips.
-        begin: told what is begun and of how many clips; gives what is told how many of them were.
+        tell: called with the number of clips that were begun, each once in a condition.
 
     Raises:
         ScorerError: the gate or the model failed.
     """
-    speech = Speech()
-    gate = SpeechGate(speech.threshold, speech.min_level_dbfs)
-    judge = Judge(scorer_of(bundle, Model()), gate, speech)
-    heard: list[Utterance] = []
-    for name in CONDITIONS:
-        tell = begin(f"every window, {name}", len(corpus.clips)) if begin else lambda _: None
-        heard += utterances(judge, corpus, name, tell)
-    return heard
+    begun = dict.fromkeys(CONDITIONS, 0)
+
+    def told(name: str, count: int) -> None:
+        begun[name] = count
+        tell(sum(begun.values()))
+
+    def heard(name: str) -> list[Utterance]:
+        speech = Speech()
+        gate = SpeechGate(speech.threshold, speech.min_level_dbfs)
+        judge = Judge(scorer_of(bundle, Model()), gate, speech)
+        return utterances(judge, corpus, name, partial(told, name))
+
+    with ThreadPoolExecutor(len(CONDITIONS)) as threads:
+        return [each for found in threads.map(heard, CONDITIONS) for each in found]
 
 
 def fit_tables(heard: Sequence[Utterance]) -> DecisionTables | None:

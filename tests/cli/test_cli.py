@@ -18,6 +18,7 @@ COMMANDS = [
     "doctor",
     "train",
     "evaluate",
+    "decide",
     "export",
     "alerts",
     "config",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.intervals import mean_interval, share_interval, with_intervals
+from training.intervals import mean_interval, rate_interval, ratio_interval, share_interval, with_intervals
 
 LABELS = np.array([False, False, False, False, True, True, True, True])
 SCORES = np.array([-3.0, -2.0, 0.5, 4.0, -1.0, 1.0, 2.0, 3.0])
@@ -55,3 +55,32 @@ def test_a_mean_of_equals_is_certain():
     assert spread["low"] < spread["value"] == 0.5 < spread["high"]
     with pytest.raises(ValueError, match="nothing"):
         mean_interval([])
+
+
+def test_a_ratio_draws_whole_groups():
+    """Groups that agree leave no doubt but their number's; one that does not widens the interval."""
+    groups = ["a"] * 50 + ["b"] * 50
+    alike = ratio_interval([1.0, 0.0] * 50, [1.0] * 100, groups)
+    apart = ratio_interval([1.0] * 50 + [0.0] * 50, [1.0] * 100, groups)
+    assert (alike["low"], alike["value"], alike["high"]) == (0.5, 0.5, 0.5)
+    assert (apart["low"], apart["value"], apart["high"]) == (0.0, 0.5, 1.0)
+    none = ratio_interval([0.0] * 100, [1.0] * 100, groups)
+    assert (none["value"], none["high"]) == (0.0, share_interval(0, 2)["high"])
+    with pytest.raises(ValueError, match="nothing"):
+        ratio_interval([0.0], [0.0], ["a"])
+
+
+def test_a_rate_without_events_has_an_upper_end():
+    """It is Poisson's: 3.7 per exposure, however many readings of the same data there are."""
+    for rounds in (1, 10):
+        found = rate_interval([0.0] * rounds, [0.5] * rounds, ["a"] * rounds, rounds)
+        assert (found["value"], found["low"]) == (0.0, 0.0)
+        assert found["high"] == pytest.approx(3.69 / 0.5, rel=0.02)
+
+
+def test_readings_of_the_same_data_are_no_more_data():
+    """A rate over ten equal readings has the interval of one."""
+    one = rate_interval([4.0, 0.0, 1.0], [1.0, 2.0, 1.0], ["a", "b", "c"], 1)
+    ten = rate_interval([4.0, 0.0, 1.0] * 10, [1.0, 2.0, 1.0] * 10, ["a", "b", "c"] * 10, 10)
+    assert one == ten
+    assert one["low"] < one["value"] == 1.2 < one["high"]
