@@ -21,6 +21,7 @@ from fac_stream.bus import Bus
 from fac_stream.calls.intake import Intake
 from fac_stream.calls.registry import Calls
 from fac_stream.config import Config
+from fac_stream.history.records import Records
 from fac_stream.metrics import Metrics
 from fac_stream.scoring.batcher import Batcher
 from fac_stream.server.app import build, listen
@@ -97,6 +98,7 @@ class Served:
 async def serving(folder, *, scorer=None, loaded=True, health=None, database=None, **sections):
     """Serve these sections of the configuration while the block runs."""
     sections["server"] = {"port": 0, **sections.get("server", {})}
+    sections["history"] = {"database": None, "audit": None, **sections.get("history", {})}
     config = Config.model_validate(sections)
     scorer = scorer or FakeScorer()
     bus, metrics = Bus(), Metrics()
@@ -106,6 +108,7 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, database=Non
     bus.listen(metrics.on_event)
     batcher = Batcher(scorer, FakeGate(), config.speech, config.batching, metrics.on_batch)
     calls = Calls(config, bus, batcher, scorer)
+    records = Records(bus, config, scorer.model)
     desk = Desk(bus, Database(database, MIGRATIONS), [], Rules(config.alerts.rules))
     services = Services(
         config=config,
@@ -118,9 +121,10 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, database=Non
         metrics=metrics,
         desk=desk,
         health=lambda: health or {"status": "ok"},
+        recorder=records.recorder,
     )
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(part.run()) for part in (batcher, services.intake, desk)]
+        running = [group.create_task(part.run()) for part in (batcher, services.intake, desk, records)]
         try:
             async with listen(build(services), config.server) as url, ClientSession(url) as session:
                 yield Served(url, services, Http(session), events, changed)
@@ -128,6 +132,7 @@ async def serving(folder, *, scorer=None, loaded=True, health=None, database=Non
             for task in running:
                 task.cancel()
             desk.close()
+            records.close()
 
 
 def bundle(folder):
