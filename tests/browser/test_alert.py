@@ -56,12 +56,18 @@ def painted(canvas):
     )
 
 
-def test_a_link_opens_the_alert(daemon, open_page):
-    """The address of an alert shows why it was raised: windows, quality, model, timeline of its leg."""
+@pytest.fixture
+def daemon(daemon):
+    """It knows the alert and its call, and has no evidence."""
     daemon.alerts[kept.ALERT] = record()
     daemon.ended = [summary("call-1", legs=[leg_summary()], ended=True)]
     points = [point(2 + i / 2, 0.2 if i < 4 else 0.85, "human" if i < 6 else "synthetic") for i in range(12)]
     daemon.timelines["call-1"] = {"caller": points}
+    return daemon
+
+
+def test_a_link_opens_the_alert(daemon, open_page):
+    """The address of an alert shows why it was raised: windows, quality, model, timeline of its leg."""
     page = open_page(daemon.url + ADDRESS)
 
     box = page.get_by_role("dialog")
@@ -76,9 +82,20 @@ def test_a_link_opens_the_alert(daemon, open_page):
     expect(page.get_by_role("img", name="Scores of caller")).to_be_visible()
 
 
+def test_a_call_that_is_forgotten_leaves_the_scores_of_the_alert(daemon, open_page):
+    """Where the daemon no longer has the call, the timeline is the one that the alert carries."""
+    daemon.ended.clear()
+    page = open_page()
+    page.console.allowed.append("api/calls/call-1")
+    page.goto(daemon.url + ADDRESS)
+
+    chart = page.get_by_role("img", name="Scores of caller")
+    expect(chart).to_be_visible()
+    expect(page.get_by_role("dialog").get_by_role("row")).to_have_count(4)
+
+
 def test_the_sound_is_looked_into_on_demand(daemon, open_page):
     """The picture is asked for by a button, painted, told in words, and the other windows can be chosen."""
-    daemon.alerts[kept.ALERT] = record()
     daemon.saliency = (200, picture())
     page = open_page(daemon.url + ADDRESS)
 
@@ -97,9 +114,8 @@ def test_the_sound_is_looked_into_on_demand(daemon, open_page):
 
 def test_without_evidence_the_reason_is_told(daemon, open_page):
     """Where no audio is kept the page says so, and everything else of the alert stands."""
-    daemon.alerts[kept.ALERT] = record()
     page = open_page(daemon.url + ADDRESS)
-    page.console.allowed.append("404")
+    page.console.allowed.append("saliency")
 
     page.get_by_role("button", name="Look into the sound").click()
 
@@ -109,8 +125,6 @@ def test_without_evidence_the_reason_is_told(daemon, open_page):
 
 def test_the_list_leads_there_and_back(page, daemon):
     """An alert of the list opens by its link; Back leaves the dashboard with its plain address."""
-    daemon.alerts[kept.ALERT] = record()
-    page.console.allowed.append("404")
     daemon.say(kept.alert())
 
     page.get_by_role("link", name="Why?").click()
@@ -123,8 +137,9 @@ def test_the_list_leads_there_and_back(page, daemon):
 
 def test_an_alert_that_is_gone_is_said_to_be(daemon, open_page):
     """A link to an alert that is no longer kept says so in the daemon's words."""
+    daemon.alerts.clear()
     page = open_page()
-    page.console.allowed.append("404")
+    page.console.allowed.append(kept.ALERT)
     page.goto(daemon.url + ADDRESS)
 
     expect(page.get_by_role("status", name="Explanation")).to_contain_text("no alert with this id")
@@ -133,7 +148,6 @@ def test_an_alert_that_is_gone_is_said_to_be(daemon, open_page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone(daemon, open_page, scheme):
     """Nothing sticks out sideways on a phone, in both themes."""
-    daemon.alerts[kept.ALERT] = record()
     daemon.saliency = (200, picture())
     page = open_page(daemon.url + ADDRESS, color_scheme=scheme, viewport=PHONE)
     page.get_by_role("button", name="Look into the sound").click()
