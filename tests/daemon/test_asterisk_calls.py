@@ -52,10 +52,12 @@ def voice(corpus_clips):
     return s16(speech(corpus_clips("fake", "train", 1, min_s=2.9), SECONDS))
 
 
-def health(daemon):
-    """What the daemon says of itself."""
-    with urllib.request.urlopen(daemon.url + "api/health", timeout=30) as answer:
-        return json.load(answer)
+def audiosocket_address(daemon):
+    """Where AudioSocket is listened for, once it is."""
+    while True:
+        with urllib.request.urlopen(daemon.url + "api/health", timeout=30) as answer:
+            if address := json.load(answer)["listeners"].get("audiosocket"):
+                return address
 
 
 def post(daemon, **form):
@@ -85,7 +87,7 @@ async def heard(daemon, call_id, placed):
 
 async def test_an_audiosocket_call_is_scored(daemon, voice):
     """The listener's address stands in the health; the call in the events, with the type's rate."""
-    address = health(daemon)["listeners"]["audiosocket"]
+    address = audiosocket_address(daemon)
     ear, said = await heard(daemon, CALL, audiosocket.place_call(address, voice, CALL, pace=4, kind=0x12))
     (started,) = ear.of("call.started", call_id=CALL)
     (ended,) = ear.of("call.ended", call_id=CALL)
@@ -102,7 +104,7 @@ async def test_an_audiosocket_call_is_scored(daemon, voice):
 )
 async def test_another_implementation_of_audiosocket_is_understood(daemon, voice):
     """Its packets, at its own pace: the whole call is scored, and our hangup is understood."""
-    host, _, port = health(daemon)["listeners"]["audiosocket"].rpartition(":")
+    host, _, port = audiosocket_address(daemon).rpartition(":")
     call_id = str(uuid.uuid4())
     async with Ear(daemon.ws("/ws/events")) as ear:
         process = await asyncio.create_subprocess_exec(
@@ -123,7 +125,7 @@ async def test_a_chan_websocket_call_is_scored(daemon, voice, fmt, control, earl
     """Either control format, audio first or not: scores as by AudioSocket with the same samples."""
     call_id = f"pbx1-{control}.{early}"
     reference = str(audiosocket.uuid_of(call_id))
-    address = health(daemon)["listeners"]["audiosocket"]
+    address = audiosocket_address(daemon)
     plain, _ = await heard(
         daemon, reference, audiosocket.place_call(address, voice, reference, pace=4, kind=0x12)
     )

@@ -61,6 +61,12 @@ def detail(daemon, call_id):
         return json.load(answer)
 
 
+def lost(daemon, call_id):
+    """Whether the daemon has noticed that a call's connection is gone."""
+    lines = daemon.log.read_text().splitlines()
+    return any('"connection lost"' in line and call_id in line for line in lines)
+
+
 async def test_a_signed_call_is_scored_and_answered(genesys, voice):
     """Genesys hears the same scores as every other listener, some of them, and the last one always."""
     url, daemon = genesys
@@ -197,6 +203,9 @@ async def test_a_session_goes_on_with_another(genesys, broken):
         await first.send(first.encoded(noise))
         if broken:
             first.socket.transport.abort()
+            async with asyncio.timeout(60):
+                while not lost(daemon, first.session):  # noqa: ASYNC110 - it tells only its log
+                    await asyncio.sleep(0.05)
         else:
             await first.close("reconnect")
     async with connected(url, **KEYS) as session:

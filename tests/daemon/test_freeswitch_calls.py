@@ -133,12 +133,15 @@ async def test_without_proof_the_module_is_told(guarded, how):
 async def test_one_call_too_many_is_told(guarded):
     """The first goes on while the second hears why it is not taken."""
     url = f"{guarded.ws('/ws/freeswitch')}/{TOKEN}"
-    async with connect(url, subprotocols=["audio.drachtio.org"]) as first:
+    async with (
+        Ear(guarded.ws("/ws/events"), TOKEN) as ear,
+        connect(f"{url}?call_id=first", subprotocols=["audio.drachtio.org"]) as first,
+    ):
         await first.send(bytes(320))
-        said = []
-        while not said or said[0]["data"]["code"] != "full":  # the first may not have begun yet
-            said = await place_call(url, s16(tone(1.0)), "second", pace=0, graceful=True)
-    assert "max_calls" in said[0]["data"]["message"]
+        await ear.until(lambda: ear.of("call.started", call_id="first"))
+        (told,) = await place_call(url, s16(tone(1.0)), "second", pace=0, graceful=True)
+    assert told["data"]["code"] == "full"
+    assert "max_calls" in told["data"]["message"]
 
 
 async def test_what_cannot_be_meant_is_told(daemon):

@@ -11,9 +11,15 @@ DEADLINE_S = 90
 
 
 class Ear:
-    """Listens while the block runs; begins with the snapshot."""
+    """Listens while the block runs; begins with the snapshot.
 
-    def __init__(self, url):
+    Args:
+        url: of the daemon's ``/ws/events``.
+        token: the daemon's, if it has one.
+    """
+
+    def __init__(self, url, token=None):
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.events = []
         """All of them, in order."""
         self._url = url
@@ -45,7 +51,7 @@ class Ear:
         ]
 
     async def _run(self):
-        async with connect(self._url, max_size=2**24) as socket:
+        async with connect(self._url, max_size=2**24, additional_headers=self._headers) as socket:
             async for message in socket:
                 self.events.append(decode(message))
                 self._news.set()

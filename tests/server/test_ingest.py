@@ -241,8 +241,9 @@ async def test_a_giant_frame_ends_its_call_only(tmp_path):
             assert (await hello(socket))["type"] == "ready"
 
 
-async def test_one_call_id_is_one_call_at_a_time(tmp_path):
+async def test_one_call_id_is_one_call_at_a_time(tmp_path, monkeypatch):
     """A second call of the same id is refused with 4409 and harms neither the first nor a later one."""
+    monkeypatch.setattr("fac_stream.calls.intake.STALLED_S", 600.0)
     async with serving(tmp_path) as served:
         async with served.connect("/ws/ingest") as first:
             await hello(first, call_id="x")

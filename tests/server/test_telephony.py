@@ -170,8 +170,9 @@ async def test_without_proof_there_is_no_call(tmp_path, given):
 
 
 @pytest.mark.parametrize(("most", "name", "word"), [(1, "b", "full"), (2, "a", "call_id_in_use")])
-async def test_a_full_daemon_says_so_and_a_taken_id_too(tmp_path, most, name, word):
+async def test_a_full_daemon_says_so_and_a_taken_id_too(tmp_path, monkeypatch, most, name, word):
     """One more call than allowed, or an id that is going on: refused in the dialogue's words."""
+    monkeypatch.setattr("fac_stream.calls.intake.STALLED_S", 600.0)
     async with serving(tmp_path, ingest={"max_calls": most}) as served, served.connect("/ws/plain") as first:
         await first.send("start a")
         await first.recv()
