@@ -90,12 +90,12 @@ def _search(request: web.Request) -> Search:
         since, until = (time_of(query[name], now) if name in query else None for name in ("since", "until"))
     except ConfigError as error:
         raise ApiError(400, "bad_query", str(error)) from None
-    before = _number(request, "before", 0, 2**53)
-    return Search(since, until, state, number, before or None)
+    before = _number(request, "before", 0, 2**53) if "before" in query else None
+    return Search(since, until, state, number, before)
 
 
 def _number(request: web.Request, name: str, usual: int, most: int) -> int:
     text = request.query.get(name, str(usual))
-    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= most):
-        raise ApiError(400, "bad_query", f"{name} must be a number up to {most}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and 1 <= int(text) <= most):
+        raise ApiError(400, "bad_query", f"{name} must be a number from 1 to {most}")
     return int(text)
