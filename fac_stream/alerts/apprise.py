@@ -65,6 +65,9 @@ def notifier(hook: Apprise) -> Callable[[Message], bool]:
     """
     if find_spec("apprise") is None:
         raise ConfigError("alerts.apprise: Apprise is not installed: pip install 'fac-stream[hooks]'")
+    for name in TALKATIVE:
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
     import apprise  # noqa: PLC0415 - it loads a hundred services, for those who use one
 
     asset = apprise.AppriseAsset(
@@ -77,9 +80,6 @@ def notifier(hook: Apprise) -> Callable[[Message], bool]:
     service = apprise.Apprise.instantiate(hook.url.get_secret_value(), asset=asset)
     if service is None:
         raise ConfigError(f"alerts.apprise: {hook.name}: Apprise does not know such a url; see docs/hooks.md")
-    for name in TALKATIVE:
-        logging.getLogger(name).propagate = False
-        logging.getLogger(name).addHandler(logging.NullHandler())
     looks = {"info": "info", "warning": "warning", "critical": "failure"}
     chosen = apprise.Apprise(asset=asset)
     chosen.add(service)

@@ -5,7 +5,8 @@ import json
 import logging
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +32,6 @@ def try_hooks(
     hooks = [it for it in load(config).alerts.hooks if hook in (None, it.label)]
     if not hooks:
         raise ConfigError(f"no hook is called {hook!r}" if hook else "alerts has no hooks: see docs/hooks.md")
-    logging.getLogger("apprise").addHandler(logging.StreamHandler(sys.stderr))
     results = asyncio.run(_try_all(hooks))
     for result in results:
         typer.echo(json.dumps(result) if as_json else _line(result))
@@ -41,24 +41,35 @@ def try_hooks(
 
 async def _try_all(hooks: Sequence[Hook]) -> list[dict[str, Any]]:
     from fac_stream.alerts.hooks import opened
+
+    async with opened(hooks) as ready:
+        with _apprise_heard():
+            return [await _try(hook, send) for hook, send in ready]
+
+
+async def _try(hook: Hook, send: Callable[[Any], Awaitable[Any]]) -> dict[str, Any]:
     from fac_stream.alerts.message import Outcome
 
-    results = []
-    async with opened(hooks) as ready:
-        for hook, send in ready:
-            attempts = []
-            for message in _messages():
-                attempt = await send(message)
-                attempts.append(
-                    {"type": message.type, "webhook_id": message.message_id, "detail": attempt.detail}
-                )
-                delivered = attempt.outcome is Outcome.DELIVERED
-                if not delivered:
-                    break
-            results.append(
-                {"hook": hook.label, "kind": hook.kind, "delivered": delivered, "attempts": attempts}
+    attempts, delivered = [], True
+    for message in _messages():
+        if delivered:
+            attempt = await send(message)
+            delivered = attempt.outcome is Outcome.DELIVERED
+            attempts.append(
+                {"type": message.type, "webhook_id": message.message_id, "detail": attempt.detail}
             )
-    return results
+    return {"hook": hook.label, "kind": hook.kind, "delivered": delivered, "attempts": attempts}
+
+
+@contextmanager
+def _apprise_heard() -> Iterator[None]:
+    """Print what Apprise has to say, which the daemon keeps out of its log."""
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger("apprise").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("apprise").removeHandler(handler)
 
 
 def _messages() -> list[Any]:

@@ -46,7 +46,10 @@ json.dump([sys.stdin.read(), dict(os.environ), sys.argv], open(sys.argv[1], "w")
     ("code", "detail"),
     [
         ("raise SystemExit(3)", "exit status 3"),
-        ("import sys; print('first', flush=True); sys.exit('no line free\\033[31m')", "exit status 1: no line free?[31m"),
+        (
+            "import sys; print('first', flush=True); sys.exit('no line free\\033[31m')",
+            "exit status 1: no line free?[31m",
+        ),
         ("import os; os.kill(os.getpid(), 9)", "killed by signal 9"),
     ],
 )

@@ -4,25 +4,21 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import io
 import json
 import os
 import random
 import sqlite3
-import subprocess
 import threading
 from collections import Counter
 from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import soundfile
-import soxr
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from fac_stream.events import AlertRaised, AlertResolved, decode
-from tests.running import running, s16
+from tests.running import running
 
 pytestmark = [pytest.mark.daemon, pytest.mark.programs("espeak-ng")]
 
@@ -110,15 +106,6 @@ class Receiver:
         self._server.server_close()
 
 
-@pytest.fixture(scope="module")
-def voice():
-    """Four seconds of synthetic speech, 16 kHz s16le."""
-    text = "Good morning, this is your bank, and we need to talk about your account at once."
-    run = subprocess.run(["espeak-ng", "--stdout", text], capture_output=True, check=True, timeout=60)
-    samples, rate = soundfile.read(io.BytesIO(run.stdout), dtype="float32")
-    return s16(soxr.resample(samples, rate, 16_000)[: 4 * 16_000])
-
-
 async def place_calls(daemon, voice, name, placed):
     """One call after the other, each as fast as the daemon takes it, until the daemon is gone."""
     with suppress(OSError, WebSocketException):
@@ -169,7 +156,13 @@ async def test_no_alert_is_lost_and_none_made_up(tmp_path, voice):
     seed = random.randrange(2**32)
     dice, seen, placed = random.Random(seed), {}, set()
     with Receiver(dice) as receiver:
-        hook = {"url": receiver.url, "secret": SECRET, "allow_private": True, "timeout_s": 0.5, "first_retry_s": 0.02}
+        hook = {
+            "url": receiver.url,
+            "secret": SECRET,
+            "allow_private": True,
+            "timeout_s": 0.5,
+            "first_retry_s": 0.02,
+        }
         settings = {"decision": RAISE_ALWAYS, "alerts": {"webhooks": [{**hook, "max_attempts": 20}]}}
         for _ in range(ROUNDS):
             receiver.round_over.clear()
