@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
-from fac_stream.events import CallDetail, Snapshot, encode
+from fac_stream.events import AlertMarked, CallDetail, Snapshot, encode
 from fac_stream.server.headers import SECURITY
 from tests.browser.messages import MODEL, START
 
@@ -47,7 +47,11 @@ class ScriptedDaemon:
         self.timelines = {}
         """Call id to leg to points."""
         self.alerts = {}
-        """Alert id to what GET /api/alerts/{id} answers."""
+        """Alert id to what GET /api/alerts/{id} answers, oldest first."""
+        self.marked = []
+        """Alert id and body of each mark."""
+        self.marking = 200
+        """Status of the next marks."""
         self.saliency = (404, {"error": {"code": "no_evidence", "message": "no audio is kept"}})
         """Status and body of the next pictures."""
         self.upload = (200, {})
@@ -130,7 +134,9 @@ class ScriptedDaemon:
                 web.get("/api/calls", self._list),
                 web.get("/api/calls/{call_id}", self._detail),
                 web.get("/api/graph/{name}", self._graph),
+                web.get("/api/alerts", self._alerts),
                 web.get("/api/alerts/{alert_id}", self._alert),
+                web.post("/api/alerts/{alert_id}/marks", self._mark),
                 web.get("/api/alerts/{alert_id}/saliency", self._saliency),
                 web.post("/api/predict/upload", self._predict),
                 web.get("/ws/events", self._events),
@@ -189,6 +195,19 @@ class ScriptedDaemon:
         if self.graphs != 200:
             return _error(self.graphs, "unavailable", "the bundle is being replaced")
         return web.Response(body=png(), content_type="image/png")
+
+    async def _alerts(self, _):
+        return web.json_response({"alerts": list(self.alerts.values())[::-1]})
+
+    async def _mark(self, request):
+        alert_id, body = request.match_info["alert_id"], await request.json()
+        self._note(self.marked, (alert_id, body))
+        if self.marking != 200:
+            return _error(self.marking, "not_saved", "the disk is full: make room")
+        record = self.alerts[alert_id]
+        mark = AlertMarked(alert_id=alert_id, time=START, **body).model_dump(mode="json")
+        record["marks"] = [*record["marks"], mark]
+        return web.json_response(record)
 
     async def _alert(self, request):
         record = self.alerts.get(request.match_info["alert_id"])

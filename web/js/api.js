@@ -41,15 +41,22 @@ export function refusal(status, body) {
   }
 }
 
-/** GET; asks for the token when the daemon does. `accepted` is a further status that is an answer. */
-export async function get(path, accepted = 200, deadlineMs = DEADLINE_MS) {
+/** Ask; gets a token where one is needed. `accepted` is a further status that is an answer. */
+async function ask(path, { accepted = 200, deadlineMs = DEADLINE_MS, headers = {}, ...options } = {}) {
   for (;;) {
-    const asked = { headers: authorisation(), signal: AbortSignal.timeout(deadlineMs) };
+    const asked = { ...options, headers: { ...authorisation(), ...headers }, signal: AbortSignal.timeout(deadlineMs) };
     const response = await fetch(address(path), asked).catch(() => Promise.reject(refusal(0, "")));
     if (response.status === 401) await askForToken();
     else if (response.ok || response.status === accepted) return response;
     else throw refusal(response.status, await response.text());
   }
+}
+
+export const get = (path, accepted, deadlineMs) => ask(path, { accepted, deadlineMs });
+
+export async function postJson(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return (await ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
 }
 
 export const getJson = async (path, deadlineMs) => (await get(path, 200, deadlineMs)).json();

@@ -44,7 +44,7 @@ export class Store {
   live = new Map();
   /** Newest first. */
   ended = [];
-  /** Newest first; `over` says that it was resolved. */
+  /** Newest first; `over` says that it was resolved, `marks` what people said of it, oldest first. */
   alerts = [];
   #listeners = {};
 
@@ -66,6 +66,18 @@ export class Store {
     const byStart = (a, b) => new Date(b.started_at) - new Date(a.started_at);
     this.ended = [call, ...this.ended].sort(byStart).slice(0, MOST_ENDED);
   }
+
+  /** Alerts as GET /api/alerts has them: of before this page listened, and what was said of them meanwhile. */
+  recall(records) {
+    if (!records.length) return;
+    const kept = new Map(this.alerts.map((alert) => [alert.alert_id, alert]));
+    for (const { raised, resolved, marks } of records) {
+      kept.set(raised.alert_id, { ...raised, over: Boolean(resolved), reason: resolved?.reason, marks });
+    }
+    const byTime = (a, b) => new Date(b.time) - new Date(a.time);
+    this.alerts = [...kept.values()].sort(byTime).slice(0, MOST_ALERTS);
+    this.emit("alerts");
+  }
 }
 
 const REDUCERS = {
@@ -77,7 +89,8 @@ const REDUCERS = {
     const active = event.calls.flatMap((summary) => summary.alerts);
     store.model = event;
     store.live = new Map(calls.map((call) => [call.call_id, call]));
-    for (const alert of store.alerts) alert.over ||= !active.some((other) => other.alert_id === alert.alert_id);
+    const fraud = store.alerts.filter((alert) => alert.category !== "health"); // the others stand in no snapshot
+    for (const alert of fraud) alert.over ||= !active.some((other) => other.alert_id === alert.alert_id);
     for (const alert of active) addAlert(store, alert);
     store.emit("snapshot");
     store.emit("alerts");
@@ -127,6 +140,14 @@ const REDUCERS = {
     store.emit("alerts");
   },
 
+  "alert.marked"(store, event) {
+    const alert = store.alerts.find((known) => known.alert_id === event.alert_id);
+    if (!alert) return;
+    const others = alert.marks.filter(({ mark, by }) => mark !== event.mark || by !== event.by);
+    alert.marks = [...others, event];
+    store.emit("alerts");
+  },
+
   "health.changed"(store, event, call) {
     if (!call) return;
     call.silent = event.status !== "ok";
@@ -160,6 +181,6 @@ function addedSpeech({ start_s, end_s, speech_s }, hopS) {
 
 function addAlert(store, alert) {
   if (store.alerts.some((known) => known.alert_id === alert.alert_id)) return false;
-  store.alerts = [{ ...alert, over: false }, ...store.alerts].slice(0, MOST_ALERTS);
+  store.alerts = [{ ...alert, over: false, marks: [] }, ...store.alerts].slice(0, MOST_ALERTS);
   return true;
 }
