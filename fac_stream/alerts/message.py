@@ -92,7 +92,7 @@ class Receiver:
     def wants(self, message: Message) -> bool:
         """Whether it is to be told; what resolves an alert goes where the alert went."""
         data = message.event["data"]
-        severe = SEVERITIES.index(data["severity"]) >= SEVERITIES.index(self.min_severity)  # type: ignore[arg-type]
+        severe = SEVERITIES.index(data["severity"]) >= SEVERITIES.index(self.min_severity)
         return severe and data["category"] in self.categories
 
 

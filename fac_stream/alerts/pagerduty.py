@@ -29,7 +29,7 @@ async def send(session: aiohttp.ClientSession, hook: PagerDuty, message: Message
 def event_of(hook: PagerDuty, message: Message) -> dict[str, object]:
     """The body that is posted."""
     about = message.event
-    event = {
+    event: dict[str, object] = {
         "routing_key": hook.routing_key.get_secret_value(),
         "event_action": "resolve" if message.type == "alert.resolved" else "trigger",
         "dedup_key": message.alert_id[:MAX_DEDUP_KEY],

@@ -62,9 +62,9 @@ def _faulty_hooks(settings: Config) -> Iterator[str]:
             notifier(hook)
         except ConfigError as error:
             yield str(error)
-    for hook in settings.alerts.commands:
-        if not os.access(hook.command[0], os.X_OK):
-            yield f"alerts.commands: {hook.name}: {hook.command[0]}: no program that this user may run"
+    for it in settings.alerts.commands:
+        if not os.access(it.command[0], os.X_OK):
+            yield f"alerts.commands: {it.name}: {it.command[0]}: no program that this user may run"
 
 
 @app.command(epilog="Example: fac config show --config config.yaml")

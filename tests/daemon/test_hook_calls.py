@@ -24,7 +24,7 @@ with open(sys.argv[1], "a") as file:
 
 
 async def test_an_alert_reaches_every_kind_of_hook(tmp_path, voice):
-    """Raised and resolved once each, in this order, signed, retried where refused; no secret is left behind."""
+    """Raised and resolved, in this order, signed, tried again where refused; no secret is left behind."""
     said = tmp_path / "said"
     answers = [503, 500]
 
