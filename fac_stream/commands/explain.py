@@ -59,9 +59,9 @@ def explain(
     """Explain why a voice was called synthetic.
 
     Prints the windows that drove the decision, each with its share of the evidence, and draws the scores over
-    time and what mattered in the strongest windows: red parts spoke for a synthetic voice. Of an alert that takes
-    evidence that was kept; a recording is scored first. It says what the model heard, not that it was
-    right: docs/explain.md tells how to read it.
+    time and what mattered in the strongest windows: red parts spoke for a synthetic voice. Of an alert, this
+    picture takes evidence that was kept; a recording is scored first. It says what the model heard, not that
+    it was right: docs/explain.md tells how to read it.
     """
     settings = load(config)
     if subject.startswith("alert_") and not Path(subject).exists():

@@ -9,7 +9,6 @@ import soundfile
 
 from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.config_storage import evidence_key
-from fac_stream.storage.database import Database
 from tests import kept
 from tests.fakes import FakeGate, FakeScorer, scored_at
 
@@ -36,21 +35,20 @@ def recording(tmp_path):
 def alert(tmp_path):
     """An alert in the database of the state folder."""
     raised = kept.alert()
-    with closing(Database(tmp_path / "alerts.db", MIGRATIONS)):
-        pass
     body = json.dumps(
         {"data": raised.model_dump(mode="json", exclude={"time"}), "timestamp": "2026-03-02T09:00:00Z"}
     )
     with closing(sqlite3.connect(tmp_path / "alerts.db")) as file, file:
+        for migration in MIGRATIONS:
+            file.executescript(migration)
         file.execute(
-            "INSERT INTO message (message_id, alert_id, type, body, written_at, life) VALUES (?, ?, ?, ?, 0, '')",
-            ("msg_1", kept.ALERT, "alert.raised", body.encode()),
+            "INSERT INTO message VALUES (1, 'm', ?, 'alert.raised', 0, 'l', ?)", (kept.ALERT, body.encode())
         )
     return raised
 
 
 def test_the_leg_and_the_time_of_a_synthetic_voice_are_found(fac, recording, tmp_path):
-    """Without a leg the synthetic one is explained: windows since it turned, its whole timeline, a picture."""
+    """Unasked the synthetic leg is explained: windows since it turned, its whole timeline, a picture."""
     outcome = fac("explain", recording, "--json", "--out", tmp_path / "why.png")
 
     assert outcome.code == 0, outcome.err

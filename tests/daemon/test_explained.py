@@ -1,5 +1,6 @@
 """From a synthetic voice on the line to why it was called one, with the real model and the real programs."""
 
+import asyncio
 import io
 import json
 import os
@@ -34,7 +35,7 @@ def get(daemon, path):
         return json.load(answer)
 
 
-async def test_an_alert_is_explained_after_a_restart(tmp_path, voice):
+def test_an_alert_is_explained_after_a_restart(tmp_path, voice):
     """The alert, its explanation and its sound outlive the daemon; API and command line say the same."""
     sections = {
         "evidence": {"purpose": "tests", "key": new_key()[0]},
@@ -42,7 +43,7 @@ async def test_an_alert_is_explained_after_a_restart(tmp_path, voice):
     }
     hello = {"sample_rate": 16_000, "encoding": "pcm_s16le", "channels": 1, "call_id": "call-1"}
     with running(tmp_path, **sections) as daemon:
-        await stream(daemon.ws("/ws/ingest"), hello, voice, bytes_per_s=32_000, pace=0)
+        asyncio.run(stream(daemon.ws("/ws/ingest"), hello, voice, bytes_per_s=32_000, pace=0))
         assert daemon.stop() == 0
 
     with running(tmp_path, **sections) as daemon:

@@ -46,7 +46,7 @@ def falls(samples, scorer):
 
 @pytest.mark.timeout(600)
 def test_hiding_what_is_salient_costs_more_than_hiding_by_chance(corpus_clips, scorer):
-    """On synthetic speech of the test speakers the salient cells carry the score: clip by clip, and by far."""
+    """On synthetic speech of the test speakers the salient cells carry the score, clip by clip and by far."""
     clips = corpus_clips("fake", "test", CLIPS, min_s=3.0)
 
     pairs = [falls(window_of(clip), scorer) for clip in clips]
