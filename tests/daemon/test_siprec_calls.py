@@ -106,6 +106,16 @@ async def test_sipp_has_its_call_scored(siprec, pcm, tmp_path, transport):
     assert len([event for event in events.of("window.scored", leg="p1") if event.score is not None]) > 5
 
 
+async def test_sipp_tells_who_joins_later(siprec, pcm, tmp_path):
+    """Metadata that says only what has changed: the agent who takes over is a leg of their own."""
+    (tmp_path / "voice.ul").write_bytes(g711(pcm))
+    events, (status, said) = await watched(siprec, sipp(siprec.siprec, "joined", tmp_path))
+    assert status == 0, said
+    (ended,) = events.of("call.ended")
+    assert (ended.reason, [leg.leg for leg in ended.legs]) == ("completed", ["p1", "agent"])
+    assert all(leg.scored > 1 for leg in ended.legs)
+
+
 async def test_sipp_is_told_that_there_is_no_room(siprec, tmp_path):
     """While a call goes on, the next of one allowed is refused with the time to come again."""
     async with Client(siprec.siprec, "first") as first:
