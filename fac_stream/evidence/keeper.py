@@ -108,7 +108,6 @@ class Keeper:
         self._working: Future[Any] | None = None
         self._came = asyncio.Event()
         self._idle = asyncio.Event()
-        self._idle.set()
         self._thread = DaemonThread("evidence")
         bus.listen(self._on_event)
 
@@ -120,7 +119,7 @@ class Keeper:
     @property
     def problems(self) -> list[str]:
         """What is wrong, in words."""
-        return [f"evidence: {problem}" for problem in self._problems.values()]
+        return [f"evidence: {problem}" for problem in dict.fromkeys(self._problems.values())]
 
     def hear(self, call_id: str, window: Window, verdict: WindowVerdict) -> None:  # noqa: ARG002 - the event that follows names the call
         """A window was scored; its ``window.scored`` follows at once."""

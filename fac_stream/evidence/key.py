@@ -23,7 +23,7 @@ def read_key(settings: Evidence) -> bytes:
             "no key of evidence: set evidence.key_file, or FAC_EVIDENCE__KEY in the environment"
         )
     try:
-        file = os.open(settings.key_file, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(settings.key_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             found = os.fstat(file)
             text = os.read(file, MAX_FILE_BYTES) if stat.S_ISREG(found.st_mode) else b""
