@@ -106,6 +106,7 @@ PURE = (
     "fac_stream/audio/",
     "fac_stream/protocols/",
     "fac_stream/calls/decision.py",
+    "fac_stream/calls/explanation.py",
     "fac_stream/alerts/rules.py",
     "fac_model/calibration.py",
 )

@@ -11,7 +11,7 @@ const SKIPPED = {
 };
 const DECIDED = { unknown: "Listening…", human: "Human", suspicious: "Suspicious", synthetic: "Synthetic" };
 
-const QUALITY = { quiet: "very quiet", narrowband: "muffled", clipped: "distorted", noisy: "noisy" };
+const QUALITY = { quiet: "very quiet", narrowband: "muffled", clipped: "distorted", noisy: "noisy", lossy: "full of gaps" };
 
 export const SOURCES = {
   microphone: "microphone",
