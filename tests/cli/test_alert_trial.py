@@ -1,5 +1,7 @@
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import standardwebhooks
@@ -7,6 +9,7 @@ import yaml
 
 from tests.alerts.hook_servers import JsonServer, PagerDutyServer
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY = "R0" + "a1" * 15
 
@@ -109,3 +112,16 @@ def test_no_secret_of_a_hook_is_shown(fac, configured):
     assert "hidden" not in shown
     assert KEY not in shown
     assert SECRET[8:20] not in shown
+
+
+@pytest.mark.parametrize("page", ["hooks.md", "webhooks.md"])
+def test_the_documented_hooks_are_ones(fac, tmp_path, page):
+    """Every configuration on the pages is taken as it stands, but for programs that are not here."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    assert examples
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(example)
+        told = fac("config", "check", path).err.splitlines()
+
+        assert [line for line in told if "no program that this user may run" not in line] == []
