@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from training.canvas import DPI, GREY, SYNTHETIC
+from training.canvas import DPI, GREY, SYNTHETIC, png
 
 Floats = npt.NDArray[np.floating[Any]]
 LEAST_NATS = 0.5
@@ -56,15 +55,14 @@ def draw(
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     grid = figure.add_gridspec(2 if windows else 1, count, height_ratios=[2, 3] if windows else None)
     _timeline(figure.add_subplot(grid[0, :]), scores, driving)
-    reach = max([LEAST_NATS, *(float(np.nanmax(np.abs(seen.drops))) for seen in windows)])
+    reach = max([LEAST_NATS, *(float(np.abs(np.nan_to_num(seen.drops)).max()) for seen in windows)])
     panels = [figure.add_subplot(grid[1, number]) for number in range(len(windows))]
     for axes, seen in zip(panels, windows, strict=True):
         painted = _window(axes, seen, reach)
     if panels:
         bar = figure.colorbar(painted, ax=panels, shrink=0.9, pad=0.01)
         bar.set_label("fall of the log-likelihood ratio when hidden", fontsize=9)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, format="png")
+    path.write_bytes(png(figure))
 
 
 def _timeline(
