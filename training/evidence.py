@@ -16,6 +16,7 @@ it does for a random walk with negative drift (Siegmund 1985), by the mean exces
 of one in 100 hours comes from half an hour of speech by extrapolation, and is no surer than that.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ import numpy as np
 from fac_model.bundle import Bundle
 from fac_model.decision import Curves, DecisionTables, Point, threshold
 from fac_stream.audio.speech import SpeechGate
-from fac_stream.calls.decision import WINDOW_S
+from fac_stream.calls.decision import MAX_LOG_ODDS, WINDOW_S
 from fac_stream.config import Model, Speech
 from fac_stream.scoring.backend import scorer_of
 from fac_stream.scoring.judge import Judge
@@ -44,13 +45,14 @@ CHOOSING_ALARM_RATES = (30.0, 100.0, 300.0)
 CHOOSING_MISS_RATES = (0.05, 0.1, 0.2)
 IN_TIME_S = 30.0
 """Of speech: what is found later helps few."""
-REFERENCES = np.arange(0.0, 4.01, 0.25)
+REFERENCES = np.arange(0.25, 4.01, 0.25)
+"""Not 0: the voices of dev take turns after some seconds, and one that is rated even may last for minutes."""
 SHRINKS = np.linspace(0.02, 1.0, 50)
 TAIL = 10
 """Peaks of one round above which the tail begins."""
 PIECE_S = 10.0
 LEAST = 0.05
-"""No threshold is lower: at 0 any window would be an alarm."""
+"""By which a threshold exceeds the most that a single window can bring."""
 LEAST_SPEECH_S = 60.0
 """Of either class in each condition; with less nothing is fitted."""
 
@@ -169,13 +171,21 @@ def alarm_points(calls: Calls, shrink: float, reference: float) -> Points:
     """Thresholds for ``ALARM_RATES``, from the peaks of evidence for synthetic in human speech."""
     peaks = [_peaks(evidence(call, shrink, reference, 1.0)) for call in calls.human]
     hundreds = sum(float(call.evidence[1].sum()) for call in calls.human) / 360_000
-    return _points(np.concatenate(peaks), hundreds, ALARM_RATES, TAIL * calls.rounds)
+    found = thresholds(np.concatenate(peaks), hundreds, ALARM_RATES, calls.rounds)
+    return _no_lower(found, shrink, reference)
 
 
 def human_points(calls: Calls, shrink: float, reference: float) -> Points:
-    """Thresholds for ``MISS_RATES``, from the most evidence for human in each call with a synthetic voice."""
+    """Thresholds for ``MISS_RATES``, from the most evidence for human of each synthetic voice."""
     highest = [evidence(call, shrink, reference, -1.0).max(initial=0.0) for call in calls.synthetic]
-    return _points(np.array(highest), float(len(highest)), MISS_RATES, TAIL * calls.rounds)
+    found = thresholds(np.array(highest), float(len(highest)), MISS_RATES, calls.rounds)
+    return _no_lower(found, shrink, reference)
+
+
+def _no_lower(points: Points, shrink: float, reference: float) -> Points:
+    """No threshold that a single window could reach."""
+    least = shrink * max(0.0, MAX_LOG_ODDS - reference) + LEAST
+    return tuple((rate, round(max(limit, least), 3)) for rate, limit in points)
 
 
 def _peaks(sums: Floats) -> Floats:
@@ -184,21 +194,28 @@ def _peaks(sums: Floats) -> Floats:
     return np.maximum.reduceat(sums, starts) if len(starts) else np.zeros(0)
 
 
-def _points(values: Floats, exposure: float, rates: Sequence[float], tail: int) -> Points:
-    """Thresholds that so many of the values exceed; above the ``tail``-th, by the mean excess of those."""
+def thresholds(values: Floats, exposure: float, rates: Sequence[float], rounds: int) -> Points:
+    """Thresholds that so many of the values exceed: counted, and above the ``TAIL``-th by their mean excess.
+
+    To the excesses one of 1 is added, the mean that theory has for calibrated evidence: where hardly any
+    value is left, that is the surer one.
+
+    Args:
+        values: ``[n]``, of all rounds.
+        exposure: of all rounds.
+        rates: values per exposure.
+        rounds: readings of the same data.
+    """
     falling = np.append(np.sort(values)[::-1], [0.0, 0.0])
-    tail = min(tail, max(1, len(values) // 2))
-    start = falling[tail]
-    # Without any value theory has to do: calibrated evidence exceeds h with probability e^-h.
-    excess = float(np.mean(falling[:tail] - start)) if len(values) else 1.0
-    points = []
+    tail = min(TAIL * rounds, max(1, len(values) // 2))
+    start = float(falling[tail])
+    excess = (float(np.sum(falling[:tail])) - tail * start + rounds) / (tail + rounds)
+    found = []
     for rate in rates:
         count = rate * exposure
-        beyond = (
-            start + excess * np.log(tail / count) if count < tail else falling[min(int(count), len(values))]
-        )
-        points.append((rate, round(max(float(beyond), LEAST), 3)))
-    return tuple(points)
+        counted = float(falling[min(int(count), len(values))])
+        found.append((rate, start + excess * math.log(tail / count) if count < tail else counted))
+    return tuple(found)
 
 
 def _best(gain: Callable[[float], float]) -> float:

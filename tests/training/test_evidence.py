@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from fac_model.decision import threshold
-from fac_stream.calls.decision import LegDecision, Thresholds
+from fac_stream.calls.decision import MAX_LOG_ODDS, LegDecision, Thresholds
 from tests.training.voices import utterance, voices
 from training.calls import Call, Calls
 from training.evidence import (
@@ -14,6 +13,7 @@ from training.evidence import (
     fit_tables,
     human_points,
     shrink_of,
+    thresholds,
 )
 from training.manifest import Label
 
@@ -67,19 +67,22 @@ def test_thresholds_rise_as_the_rates_fall():
                 limits = [limit for _, limit in points]
                 assert tuple(rate for rate, _ in points) == rates
                 assert limits == sorted(limits, reverse=True)
-                assert min(limits) >= LEAST
+                assert min(limits) >= 0.5 * (MAX_LOG_ODDS - 0.5) + LEAST - 1e-3
 
 
 def test_a_rate_that_was_counted_is_found_again():
-    """On the very data of the fit, a rate with many peaks is the one that was asked for."""
-    calls = Calls.of(voices(5, sources=30), "wideband", 4, 0)
-    hundreds = sum(call.evidence[1].sum() for call in calls.human) / 360_000
-    peaks = 0
-    limit = threshold(alarm_points(calls, 0.5, 0.0), 10_000.0)
-    for call in calls.human:
-        sums = evidence(call, 0.5, 0.0, 1.0)
-        peaks += np.sum((sums >= limit) & (np.append(0.0, sums[:-1]) < limit))
-    assert peaks / hundreds == pytest.approx(10_000.0, rel=0.5)
+    """Where there are enough values the threshold for a rate is exceeded by so many of them."""
+    values = np.random.default_rng(0).exponential(size=1000)
+    for rate, limit in thresholds(values, 10.0, (5.0, 20.0, 50.0), 1):
+        assert np.sum(values > limit) == pytest.approx(10.0 * rate, abs=1)
+
+
+def test_a_rate_that_was_not_seen_is_extrapolated():
+    """For calibrated evidence, whose peaks fall as e^-h, ten times rarer takes log 10 more, as without."""
+    values = np.random.default_rng(0).exponential(size=2000)
+    for seen in (values, np.zeros(0)):
+        (_, rare), (_, rarer) = thresholds(seen, 1.0, (0.001, 0.01), 1)
+        assert rare - rarer == pytest.approx(np.log(10.0), rel=0.55)
 
 
 def test_tables_of_voices():
