@@ -48,9 +48,8 @@ def replay(
         write_wav(wav, excerpt.timeline())
     then = excerpt.record.backend
     changes = {"backend": then.name, "device": then.device, "threads": then.threads}
-    if bundle:
-        changes["bundle"] = bundle
-    scorer = open_scorer(settings.model.model_copy(update=changes))
+    wanted = {**changes, "bundle": bundle or settings.model.bundle}
+    scorer = open_scorer(settings.model.model_copy(update=wanted))
     results, now = score_again(excerpt, scorer), backend_of(scorer, then.threads)
     if as_json:
         typer.echo(json.dumps(_as_dict(header, excerpt.record, results, now)))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fac_stream.alerts.ledger import MIGRATIONS
+from fac_stream.alerts.message import Message
 from fac_stream.evidence.clerk import Clerk
 from fac_stream.evidence.folder import Folder
 from fac_stream.storage.audit import entries
@@ -32,12 +33,12 @@ class Shelf:
         windows = cut(noise(8, seed), gaps=gaps)
         raised = alert(6.0, alert_id, call_id=call_id)
         self._clerk.keep(raised, heard(windows))
-        body = json.dumps({"type": raised.type, "data": raised.model_dump(mode="json", exclude={"type"})})
+        message = Message.of(raised)
         with closing(sqlite3.connect(self.path / "alerts.db")) as file, file:
             file.execute(
                 "INSERT INTO message (message_id, alert_id, type, written_at, life, body)"
                 " VALUES (?, ?, 'alert.raised', 0, 'l', ?)",
-                (f"{alert_id}.raised", alert_id, body.encode()),
+                (message.message_id, alert_id, message.body),
             )
             file.executemany(
                 "INSERT INTO mark (alert_id, mark, who, note, marked_at) VALUES (?, ?, ?, '', 0)",
