@@ -46,7 +46,7 @@ class Daemon:
 
 @contextmanager
 def running(folder: Path, **settings):
-    """Start ``fac run`` with these sections of the configuration on a free port; its state is in ``folder``."""
+    """Start ``fac run`` with these sections of the configuration on a free port, its state in ``folder``."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump({"server": {"port": 0}, **settings}))
     log = folder / "daemon.log"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fac_stream.commands.options import AsJson, ConfigFile
-from fac_stream.config import History
 from fac_stream.config_file import load
+from fac_stream.config_storage import History
 from fac_stream.errors import ConfigError, FacError, StorageError
 
 if TYPE_CHECKING:

@@ -57,10 +57,8 @@ def test_a_tail_that_was_cut_off_is_found_by_what_was_noted(fac, config, tmp_pat
 
 def test_entries_are_listed(fac, config):
     """The latest, oldest first; by kind, and by a call that only the key knows."""
-    assert [line.split()[2] for line in fac("audit", "list", "-n", "2", "--config", config).out.splitlines()] == [
-        "alert.marked",
-        "daemon.stopped",
-    ]
+    latest = fac("audit", "list", "-n", "2", "--config", config).out.splitlines()
+    assert [line.split()[2] for line in latest] == ["alert.marked", "daemon.stopped"]
     lines = fac("audit", "list", "--json", "--call", "call-1", "--config", config).out.splitlines()
     assert [json.loads(line)["facts"]["alert"] for line in lines] == ["a1", "a3"]
     assert len(fac("audit", "list", "--kind", "alert.marked", "--config", config).out.splitlines()) == 4

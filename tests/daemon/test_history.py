@@ -29,6 +29,13 @@ def get(daemon, path, method="GET"):
         return json.load(answer)
 
 
+def gauge(daemon, name):
+    """A value of the metrics."""
+    with urllib.request.urlopen(daemon.url + "metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
 async def until(daemon, path, true):
     """Ask until the answer is so."""
     async with asyncio.timeout(60):
@@ -64,7 +71,8 @@ async def test_the_history_survives_the_daemon(tmp_path):
                 daemon, "api/history", lambda it: {"told-1", "torn-1"} <= {c["call_id"] for c in it["calls"]}
             )
             await until(daemon, "api/history/told-1", lambda it: it["calls"][0]["end_reason"])
-            assert [it["call_id"] for it in fac(tmp_path, "history", "list", "--state", "active")] == ["torn-1"]
+            [active] = fac(tmp_path, "history", "list", "--state", "active")
+            assert active["call_id"] == "torn-1"
             daemon.process.kill()
             await asyncio.to_thread(daemon.process.wait, 30)
 
@@ -136,9 +144,6 @@ async def test_a_history_that_cannot_be_written_stops_no_call(tmp_path):
         assert "move it away" in problems
         calls = await until(daemon, "api/calls", lambda it: it["calls"])
         assert calls["calls"][0]["end_reason"] == "completed"
-        with urllib.request.urlopen(daemon.url + "metrics", timeout=30) as answer:
-            metrics = answer.read().decode()
-        waiting = next(line for line in metrics.splitlines() if line.startswith("fac_history_unwritten "))
-        assert float(waiting.split()[1]) > 0
+        assert await asyncio.to_thread(gauge, daemon, "fac_history_unwritten") > 0
         assert daemon.stop() == 0
     assert (tmp_path / "history.db").read_bytes().startswith(b"no database")

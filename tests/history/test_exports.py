@@ -30,9 +30,7 @@ async def house(tmp_path):
 
 async def read(house, table):
     """All rows of a table."""
-    return await house.recorder.ask(
-        lambda connection: list(rows(table, Search(), house.hashes, connection))
-    )
+    return await house.recorder.ask(lambda connection: list(rows(table, Search(), house.hashes, connection)))
 
 
 @pytest.mark.parametrize("table", PARTS)

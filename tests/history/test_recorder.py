@@ -134,7 +134,7 @@ async def test_what_is_written_twice_stands_there_once(path, monkeypatch):
 
 @pytest.mark.parametrize("fault", ["locked", "damaged", "full"])
 async def test_a_faulty_disk_holds_up_nobody(path, tmp_path, fault):
-    """Events are taken all the same, the problem says what to do; with the fault gone all of it is written."""
+    """Events are taken all the same, the problem says what to do; with the fault gone all is written."""
     if fault == "damaged":
         path.write_bytes(b"no database" * 1000)
     async with living(path) as house:

@@ -45,7 +45,7 @@ def told(folder):
 
 
 async def test_starts_say_what_is_new(live, tmp_path):
-    """Version, model and the configuration's hash; what was otherwise before, and that a daemon ended well."""
+    """Version, model, hash of the configuration; what was otherwise before; and that a daemon ended well."""
     async with live() as (_, records):
         await records.drain()
     async with live("m@2", server={"port": 1}) as (_, records):
@@ -63,10 +63,10 @@ async def test_starts_say_what_is_new(live, tmp_path):
 
 
 async def test_no_secret_and_no_call_stands_in_the_log(live, tmp_path):
-    """A token changes the hash no more than it is told; calls are named by keyed hashes, notes are left out."""
+    """Nor does a token change the hash; calls are named by keyed hashes, notes are left out."""
     async with live(server={"token": "x" * 20}) as (bus, records):
         bus.publish(
-            AlertMarked(call_id="call-4711", alert_id="a1", mark="false_alarm", by="Ada", note="a secret note")
+            AlertMarked(call_id="call-4711", alert_id="a1", mark="false_alarm", by="Ada", note="secret note")
         )
         bus.publish(CallDeleted(call_id="call-4711"))
         await records.drain()

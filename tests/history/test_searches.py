@@ -163,7 +163,7 @@ def test_times_are_read_as_people_write_them(text, time):
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "999999w", "0001-01-01T00:00+23:00", "2026-13-01"])
 def test_what_is_no_time_is_refused(text):
     """In one sentence that shows how to write one."""
-    with pytest.raises(ConfigError, match="24h, 7d|24h 7d"):
+    with pytest.raises(ConfigError, match="24h 7d"):
         time_of(text, NOW)
 
 
@@ -173,7 +173,5 @@ async def test_pages_are_bounded(tmp_path):
         for number in range(510):
             house.call(str(number))
         await house.recorder.drain()
-        answer = await house.recorder.ask(
-            partial(find, Search(), house.hashes, 10_000)
-        )
+        answer = await house.recorder.ask(partial(find, Search(), house.hashes, 10_000))
     assert len(answer) == 500

@@ -35,7 +35,7 @@ def written(path, count=5):
 
 
 def test_entries_come_back_in_order_and_private(tmp_path):
-    """Numbered from 1, each naming the hash before; the file is its owner's alone; nothing is wrong with it."""
+    """Numbered from 1, each naming the hash before; the file is its owner's alone; nothing is wrong."""
     path = tmp_path / "state" / "audit.jsonl"
     lines = written(path)
 
