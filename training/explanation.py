@@ -52,7 +52,7 @@ def draw(
     """
     count = max(1, len(windows))
     figure = Figure(figsize=(max(7.0, 4.6 * count), 6.4 if windows else 2.8), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left", parse_math=False)
     grid = figure.add_gridspec(2 if windows else 1, count, height_ratios=[2, 3] if windows else None)
     _timeline(figure.add_subplot(grid[0, :]), scores, driving)
     reach = max([LEAST_NATS, *(float(np.abs(np.nan_to_num(seen.drops)).max()) for seen in windows)])
@@ -93,9 +93,9 @@ def _window(axes: Axes, seen: Seen, reach: float) -> Any:
         drops,
         cmap="bwr",
         norm=TwoSlopeNorm(0.0, -reach, reach),
-        alpha=0.8 * np.sqrt(np.abs(drops) / reach),
         edgecolors="none",
     )
+    painted.set_alpha(0.8 * np.sqrt(np.abs(drops) / reach))
     axes.set_title(f"log-likelihood ratio {seen.llr:+.1f}", fontsize=10)
     axes.set(xlabel="seconds since the start", ylabel="kHz", ylim=(0.0, 8.0))
     return painted

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -224,8 +225,6 @@ def _lines(told: Told) -> list[str]:
 
 
 def _as_dict(told: Told, seen: Sequence[dict[str, Any]], path: Path | None) -> dict[str, Any]:
-    import numpy as np
-
     return {
         "subject": told.name,
         "leg": told.leg,
@@ -239,7 +238,9 @@ def _as_dict(told: Told, seen: Sequence[dict[str, Any]], path: Path | None) -> d
                 "end_s": each["end_s"],
                 "llr": round(each["llr"], 3),
                 "edges_hz": [round(float(edge), 1) for edge in each["edges_hz"]],
-                "drops": np.where(np.isnan(each["drops"]), None, each["drops"].round(3)).tolist(),
+                "drops": [
+                    [None if isnan(drop) else round(drop, 3) for drop in row] for row in each["drops"].tolist()
+                ],
             }
             for each in seen
         ],

@@ -127,7 +127,8 @@ def picture(samples: Samples) -> npt.NDArray[np.uint8]:
     """The spectrum as a picture: uint8 ``[257, frames]``, lowest frequency first; 255 is the loudest."""
     power = np.abs(_spectrum(samples)[FRAME // 2 // HOP : -(FRAME // 2 // HOP)]).T ** 2
     decibels = 10.0 * np.log10(np.maximum(power / max(power.max(), 1e-20), 10.0 ** (-PICTURE_DB / 10.0)))
-    return np.round(255.0 * (1.0 + decibels / PICTURE_DB)).astype(np.uint8)
+    shown: npt.NDArray[np.uint8] = np.round(255.0 * (1.0 + decibels / PICTURE_DB)).astype(np.uint8)
+    return shown
 
 
 def _spectrum(samples: Samples) -> npt.NDArray[np.complex128]:

@@ -40,6 +40,6 @@ def test_what_mattered_is_painted_red(tmp_path):
 )
 def test_what_is_missing_is_left_out(tmp_path, scores, windows):
     """No scores, no windows, or windows in which nothing could be scored: a picture all the same."""
-    draw(tmp_path / "x.png", "$not a formula$", scores, [], windows)
+    draw(tmp_path / "x.png", r"$\no formula$", scores, [], windows)
 
     assert Image.open(tmp_path / "x.png").format == "PNG"
