@@ -11,6 +11,7 @@ import typer
 
 from fac_stream import __version__
 from fac_stream.commands import (
+    alerts,
     audit,
     configuration,
     decide,
@@ -21,7 +22,7 @@ from fac_stream.commands import (
     explain,
     feedback,
     history,
-    marks,
+    marks,  # noqa: F401 - its commands are among those of alerts
     replay,
     run,
     scan,
@@ -54,8 +55,8 @@ app.command(epilog="Example: fac average runs/a runs/b/bundle --data corpus/ --o
     training.average
 )
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
-marks.app.command("feedback", epilog="Example: fac alerts feedback feedback/")(feedback.feedback)
-app.add_typer(marks.app, name="alerts")
+alerts.app.command("feedback", epilog="Example: fac alerts feedback feedback/")(feedback.feedback)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(configuration.app, name="config")
 app.add_typer(evidence.app, name="evidence")
