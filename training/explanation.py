@@ -95,7 +95,8 @@ def _window(axes: Axes, seen: Seen, reach: float) -> Any:
         norm=TwoSlopeNorm(0.0, -reach, reach),
         edgecolors="none",
     )
-    painted.set_alpha(0.8 * np.sqrt(np.abs(drops) / reach))
+    opacity: Any = 0.8 * np.sqrt(np.abs(drops) / reach)  # the stubs know of no arrays here
+    painted.set_alpha(opacity)
     axes.set_title(f"log-likelihood ratio {seen.llr:+.1f}", fontsize=10)
     axes.set(xlabel="seconds since the start", ylabel="kHz", ylim=(0.0, 8.0))
     return painted

@@ -239,7 +239,8 @@ def _as_dict(told: Told, seen: Sequence[dict[str, Any]], path: Path | None) -> d
                 "llr": round(each["llr"], 3),
                 "edges_hz": [round(float(edge), 1) for edge in each["edges_hz"]],
                 "drops": [
-                    [None if isnan(drop) else round(drop, 3) for drop in row] for row in each["drops"].tolist()
+                    [None if isnan(drop) else round(drop, 3) for drop in row]
+                    for row in each["drops"].tolist()
                 ],
             }
             for each in seen
