@@ -10,12 +10,15 @@ import typer
 from fac_stream.client import DEFAULT_URL, Lost, subscribe
 from fac_stream.commands.options import AsJson
 from fac_stream.events import (
+    AlertMarked,
     AlertRaised,
     AlertResolved,
     AnyEvent,
+    CallDeleted,
     CallEnded,
     CallStarted,
     DecisionChanged,
+    HealthChanged,
     Snapshot,
     WindowScored,
     encode,
@@ -83,12 +86,25 @@ def _what(event: AnyEvent) -> str:
             text = f"{event.end_s:.1f} s  {score}  {event.decision}"
         case DecisionChanged():
             text = f"{event.at_s:.1f} s  {event.previous} -> {event.decision}"
-        case AlertRaised():
-            text = f"{event.severity}: {event.summary}"
-        case AlertResolved():
-            text = f"{event.rule}: {event.reason}"
+        case AlertRaised() | AlertResolved() | AlertMarked():
+            text = _alert(event)
+        case HealthChanged():
+            text = f"{event.status}: {event.detail}"
+        case CallDeleted():
+            text = "nothing is kept of it any more"
         case CallEnded():
             text = f"{event.reason} after {event.duration_s:.1f} s" + (
                 f": {event.detail}" if event.detail else ""
             )
+    return text
+
+
+def _alert(event: AlertRaised | AlertResolved | AlertMarked) -> str:
+    match event:
+        case AlertRaised():
+            text = f"{event.severity}: {event.summary}"
+        case AlertResolved():
+            text = f"{event.rule}: {event.reason}"
+        case AlertMarked():
+            text = f"{event.mark} by {event.by}" + (f": {event.note}" if event.note else "")
     return text

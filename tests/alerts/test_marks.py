@@ -1,6 +1,7 @@
 """What people say of alerts: kept, published, listed."""
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -225,3 +226,20 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date(live, tmp_path):
         assert (await house.desk.mark(said("alert_old"))).acknowledged
         assert await house.desk.mark(said("alert_bad")) is None
         assert house.desk.ledger.problem is None
+
+
+@pytest.mark.parametrize("jump_s", [-40 * 365 * 86_400.0, 40 * 365 * 86_400.0])
+async def test_a_clock_that_jumps_costs_nothing(live, monkeypatch, jump_s):
+    """Alerts go out and stay in their order, marks are taken, and the last verdict is still the last."""
+    async with live() as house:
+        first = await raised(house, "c0")
+        await house.desk.mark(said(first, "confirmed_fake", "Ada"))
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + jump_s)
+        second = await raised(house, "c1")
+        record = await house.desk.mark(said(first, "false_alarm", "Bob"))
+        listed = await house.desk.records(Wanted())
+
+    assert record.verdict == "false_alarm"
+    assert [it.alert_id for it in listed] == [second, first]
+    assert len(house.posts) == 2

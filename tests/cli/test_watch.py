@@ -3,6 +3,7 @@ import json
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from websockets.sync.server import serve
 
 from fac_stream import client
 from fac_stream.commands.board import METER_WIDTH, Board
+from fac_stream.commands.watch import line
 from fac_stream.events import (
     AlertRaised,
     AlertResolved,
@@ -23,6 +25,7 @@ from fac_stream.events import (
     SkipReason,
     Snapshot,
     WindowScored,
+    decode,
     encode,
 )
 
@@ -219,3 +222,18 @@ def test_a_snapshot_starts_afresh():
 
     assert set(board.rows) == {("old", "caller")}
     assert "trying again" not in picture(board)
+
+
+GOLDEN = Path(__file__).parent.parent / "data" / "events"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_every_event_has_a_line_and_a_place_on_the_board(path):
+    """Whatever the daemon publishes can be watched, as lines and as a table."""
+    event = decode(path.read_text())
+    board = Board("ws://h/")
+    board.apply(event)
+
+    assert event.type in line(event)
+    assert "\n" not in line(event)
+    assert board.table().row_count >= 0
