@@ -34,6 +34,7 @@ def check(file: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
 def _missing(settings: Config) -> Iterator[str]:
     """What the configuration names and is not there, or is not what it should be."""
     from fac_model.bundle import Bundle, BundleError
+    from fac_stream.evidence.key import read_key
     from fac_stream.server.tls import server_context
 
     try:
@@ -44,6 +45,11 @@ def _missing(settings: Config) -> Iterator[str]:
         server_context(settings.server.tls)
     except ConfigError as error:
         yield str(error)
+    if settings.evidence.purpose is not None:
+        try:
+            read_key(settings.evidence)
+        except ConfigError as error:
+            yield f"evidence.key_file: {error}"
     for number, source in enumerate(settings.sources):
         if isinstance(source, FileSource) and not source.path.is_file():
             yield f"sources.{number}.path: {source.path}: no such file"

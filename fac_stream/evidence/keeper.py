@@ -101,7 +101,7 @@ class Keeper:
         self._is_on = settings.purpose is not None
         self._clerk = clerk
         self._problems: dict[_Kind, str] = {}
-        self._pending: tuple[Window, int] | None = None
+        self._pending: tuple[str, Window, int] | None = None
         self._rings: dict[_Leg, Ring] = {}
         self._takes: deque[_Take] = deque()
         self._queue: deque[tuple[_Kind, Callable[[], None]]] = deque()
@@ -121,9 +121,9 @@ class Keeper:
         """What is wrong, in words."""
         return [f"evidence: {problem}" for problem in dict.fromkeys(self._problems.values())]
 
-    def hear(self, call_id: str, window: Window, verdict: WindowVerdict) -> None:  # noqa: ARG002 - the event that follows names the call
+    def hear(self, call_id: str, window: Window, verdict: WindowVerdict) -> None:
         """A window was scored; its ``window.scored`` follows at once."""
-        self._pending = (window, verdict.run)
+        self._pending = (call_id, window, verdict.run)
 
     async def run(self) -> None:
         """Write and remove for ever."""
@@ -215,7 +215,9 @@ class Keeper:
     def _add(self, event: WindowScored, leg: _Leg) -> None:
         if self._pending is None:
             return
-        (window, run), self._pending = self._pending, None
+        (call_id, window, run), self._pending = self._pending, None
+        if (call_id, window.leg, window.index) != (*leg, event.index):
+            return
         if leg not in self._rings:
             if len(self._rings) >= MAX_LEGS:
                 return

@@ -188,6 +188,20 @@ async def test_decisions_for_human_keep_nothing(room):
         assert not room.keeper._takes
 
 
+async def test_what_was_said_of_another_window_is_not_mixed_in(room):
+    """A window whose event never came, because its call failed, is not kept under the next one's name."""
+    first, second, third = cut(noise(3))[:3]
+    verdict = WindowVerdict(0.75, None, 2.0, -20.0, (), 3)
+    async with room.open():
+        room.keeper.tap("call-1", first, verdict)
+        room.bus.publish(scored(second, call_id="call-1"))
+        room.keeper.tap("call-1", first, verdict)
+        room.bus.publish(scored(first, call_id="call-2"))
+        assert room.keeper._rings == {}
+        room.hear([third])
+        assert len(room.keeper._rings) == 1
+
+
 async def test_memory_is_bounded(room, monkeypatch):
     """However many legs and decisions there are at a time, so many are held and no more."""
     monkeypatch.setattr(module, "MAX_LEGS", 5)

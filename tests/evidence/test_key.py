@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from fac_stream.commands.configuration import check
 from fac_stream.config_storage import Evidence
 from fac_stream.errors import ConfigError
 from fac_stream.evidence.key import new_key, read_key
@@ -60,6 +61,15 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(ConfigError):
         read_key(Evidence(key_file=tmp_path / "pipe"))
+
+
+def test_config_check_looks_at_the_key(tmp_path):
+    """A key that the daemon could not use is told before it runs."""
+    path = tmp_path / "c.yaml"
+    path.write_text(f"evidence: {{purpose: a test, key_file: {tmp_path / 'none'}}}\n")
+
+    with pytest.raises(ConfigError, match=r"evidence\.key_file: .*No such file"):
+        check(path)
 
 
 def test_new_keys_differ():
