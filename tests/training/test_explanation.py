@@ -14,7 +14,8 @@ def seen(drops):
 
 def colours(path):
     """The colours of a picture, as ``[pixels, 3]``."""
-    return np.asarray(Image.open(path).convert("RGB"), int).reshape(-1, 3)
+    with Image.open(path) as shown:
+        return np.asarray(shown.convert("RGB"), int).reshape(-1, 3)
 
 
 def reddish(path):
@@ -42,4 +43,5 @@ def test_what_is_missing_is_left_out(tmp_path, scores, windows):
     """No scores, no windows, or windows in which nothing could be scored: a picture all the same."""
     draw(tmp_path / "x.png", r"$\no formula$", scores, [], windows)
 
-    assert Image.open(tmp_path / "x.png").format == "PNG"
+    with Image.open(tmp_path / "x.png") as shown:
+        assert shown.format == "PNG"
