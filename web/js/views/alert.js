@@ -7,7 +7,7 @@ import { drawSaliency, saliencyWords } from "../saliency.js";
 import { Track } from "../track.js";
 import { qualityWords } from "../words.js";
 
-const PREFIX = "#alert-";
+const ADDRESS = /^#alert-([\w-]{1,64})$/;
 const AROUND_S = 30;
 const VERDICTS = { confirmed_fake: "confirmed fake", false_alarm: "false alarm" };
 
@@ -86,7 +86,7 @@ export function mountAlert(store) {
   }
 
   async function open() {
-    const id = location.hash.startsWith(PREFIX) ? location.hash.slice(PREFIX.length) : "";
+    const id = location.hash.match(ADDRESS)?.[1] ?? "";
     if (id === shown) return;
     shown = id;
     chart?.close();
@@ -103,7 +103,7 @@ export function mountAlert(store) {
   }
 
   $("alert").addEventListener("close", () => {
-    if (location.hash.startsWith(PREFIX)) history.replaceState(null, "", location.pathname + location.search);
+    if (ADDRESS.test(location.hash)) history.replaceState(null, "", location.pathname + location.search);
     open();
   });
   $("alert-look").addEventListener("click", () => showPicture(shown, 0));
