@@ -37,3 +37,14 @@ def test_a_short_timeline_is_complete(count):
 
     kept = [p.end_s for p in timeline.points()]
     assert kept == [float(i) for i in range(count)] if count <= 10 else kept[-1] >= count - 4
+
+
+@given(st.integers(0, 60), st.integers(1, 40))
+def test_the_last_points_are_the_end_of_all(count, most):
+    """Asking for the last ones gives the end of what all are, however few there are."""
+    timeline = Timeline(50)
+
+    for index in range(count):
+        timeline.add(point(index))
+
+    assert timeline.points(most) == timeline.points()[-most:]
