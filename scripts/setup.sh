@@ -56,7 +56,7 @@ case ",$extras," in
     *,dev,*) scripts/packages.sh "some of the tests" \
         libportaudio2 alsa-utils asterisk-core-sounds-en-wav espeak-ng pulseaudio pulseaudio-utils ffmpeg \
         chromium libatomic1 gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-        python3-gi gstreamer1.0-tools gstreamer1.0-libav baresip-core sip-tester ;;
+        python3-gi gstreamer1.0-tools gstreamer1.0-libav baresip-core sip-tester icecast2 ;;
     *,mic,*) scripts/packages.sh "the microphone" libportaudio2 ;;
 esac
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
