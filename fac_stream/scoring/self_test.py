@@ -79,4 +79,5 @@ def check(manifest: BundleManifest, scorer: Scorer) -> str | None:
 
 def _log_odds(probability: Samples) -> Samples:
     odds = np.log(probability.astype(np.float64)) - np.log1p(-probability.astype(np.float64))
-    return np.clip(odds, -MAX_LOG_ODDS, MAX_LOG_ODDS).astype(np.float32)
+    bounded: Samples = np.clip(odds, -MAX_LOG_ODDS, MAX_LOG_ODDS).astype(np.float32)
+    return bounded
