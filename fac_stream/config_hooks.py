@@ -38,7 +38,9 @@ def _networks(value: Any) -> Any:
     """``true`` and ``false`` are short for all networks and none."""
     if isinstance(value, bool):
         return EVERYWHERE if value else ()
-    return value
+    if not isinstance(value, list | tuple):
+        raise ValueError("this is true, false or a list of networks: [10.0.0.0/8]")  # noqa: TRY004 - pydantic's
+    return tuple(ipaddress.ip_network(it) for it in value)
 
 
 def _listed(value: Any) -> Any:

@@ -16,7 +16,7 @@ PACKAGES = ("fac_stream", "fac_model", "training")
 ALLOWED = {
     "errors": set(),
     "events": set(),
-    "config": set(),
+    "config": {"events"},
     "daemon_thread": set(),
     "config_file": set(),
     "model": set(),

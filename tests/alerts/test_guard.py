@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fac_stream.alerts.guard import guarded, refusal
 from fac_stream.alerts.message import Outcome
@@ -195,3 +196,10 @@ async def test_a_proxy_of_the_environment_is_not_asked(receiver, monkeypatch):
             await session.post("http://127.0.0.1:9/hook")
 
     assert posts == []
+
+
+@pytest.mark.parametrize("allowed", ["10.0.0.0/8", 3, ["10.0.0.300"], ["10.0.0.1/8"], ["host"], None])
+def test_what_is_no_network_is_refused(allowed):
+    """With words that say what would be one."""
+    with pytest.raises(ValidationError, match="network|has host bits"):
+        Webhook(url="http://x", secret=SECRET, allow_private=allowed)
