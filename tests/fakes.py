@@ -41,11 +41,11 @@ def scored_at(score: float, seconds: float = 2.0, rate: int = SAMPLE_RATE) -> Sa
     return tone(seconds, 500.0 + 2000.0 * score, rate=rate)
 
 
-_CURVES = Curves(alarm=((1.0, 4.0), (1000.0, 3.0)), human=((0.01, 4.0), (0.5, 2.0)))
+_CURVES = Curves(alarm=((1.0, 1.5), (1000.0, 1.4)), human=((0.01, 1.6), (0.5, 1.4)))
 TABLES = DecisionTables(
     shrink=1.0, alarm_reference=0.5, human_reference=0.5, wideband=_CURVES, telephone=_CURVES, mixed=_CURVES
 )
-"""Some seconds of what is clearly one or the other decide."""
+"""One window of what is clearly one or the other decides: tests are short."""
 
 
 class FakeScorer:

@@ -13,6 +13,8 @@ SHOWN = (1.0, 10.0, 100.0, 1000.0)
 LEAST = 0.5
 """Where a rate of 0 is drawn on a logarithmic axis."""
 RANGE = (1.0, 1000.0)
+BESIDE = 1.12
+"""How far apart the intervals of two profiles stand."""
 
 
 def page(figures: Figures) -> str:
@@ -127,10 +129,11 @@ def picture(figures: Figures) -> bytes:
     """Delay, detection and what was found, against the false alarms that are asked for: a PNG."""
     with theme(dark=False):
         figure, (delay, detection, found) = panels(3, "Decisions on calls of split test", (13.0, 4.8))
-        for colour, (profile, each) in zip(KINDS, figures["profiles"].items(), strict=False):
+        for number, (profile, each) in enumerate(figures["profiles"].items()):
+            colour = KINDS[number]
             _draw_delay(delay, profile, each["curve"], colour)
             _draw_share(detection, profile, each["curve"], colour)
-            _draw_rate(found, profile, each["curve"], colour)
+            _draw_rate(found, profile, each["curve"], colour, BESIDE**number)
         found.plot(RANGE, RANGE, ":", color=GREY, label="as asked")
         found.set(yscale="log", ylim=(LEAST, None), title="Found, with 95 % intervals", ylabel="per 100 h")
         delay.set(title="Speech to the alarm", ylabel="seconds", ylim=(0.0, None))
@@ -158,8 +161,8 @@ def _draw_share(axes: Axes, profile: str, curve: Any, colour: str) -> None:
     axes.fill_between(asked, low, high, color=colour, alpha=0.12, lw=0)
 
 
-def _draw_rate(axes: Axes, profile: str, curve: Any, colour: str) -> None:
-    asked, rates = [row["asked"] for row in curve], [row["false_alarms"] for row in curve]
+def _draw_rate(axes: Axes, profile: str, curve: Any, colour: str, beside: float) -> None:
+    asked, rates = [row["asked"] * beside for row in curve], [row["false_alarms"] for row in curve]
     value, low, high = ([max(row[end], LEAST) for row in rates] for end in ("value", "low", "high"))
     axes.plot(asked, value, "o-", ms=4, color=colour, label=profile)
     axes.vlines(asked, low, high, color=colour, alpha=0.4)

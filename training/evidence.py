@@ -56,7 +56,7 @@ LEAST = 0.05
 LEAST_SPEECH_S = 60.0
 """Of either class in each condition; with less nothing is fitted."""
 
-CONDITIONS = tuple(sorted({name for names in PROFILES.values() for name in names}))
+CONDITIONS = tuple(dict.fromkeys(name for names in PROFILES.values() for name in names))
 Points = tuple[Point, ...]
 
 

@@ -75,3 +75,14 @@ def test_model_card_and_readme_speak_of_the_shipped_bundle(shipped):
     assert shipped.model_id in (root / "docs" / "model-card.md").read_text()
     for page in ("docs/model-card.md", "README.md"):
         assert f"{100 * eer:.1f} %" in (root / page).read_text()
+
+
+def test_the_page_of_decisions_speaks_of_the_shipped_bundle(shipped):
+    """The tables of docs/decisions.md are those that its thresholds were measured with."""
+    tables = shipped.manifest.decision
+    if tables is None or not tables.measured:
+        pytest.skip("nothing was measured of this bundle's thresholds; `fac decide --store` does")
+    page = pytest.importorskip("training.decision_page", reason="the page is drawn by the extra train").page
+    docs = Path(__file__).parents[2] / "docs"
+    assert page(tables.measured) in (docs / "decisions.md").read_text()
+    assert (docs / "images" / "decisions.png").is_file()
