@@ -175,7 +175,8 @@ class Daemon:
     def _open_desk(self, hooks: Sequence[tuple[Hook, Send]]) -> Desk:
         outboxes = [Outbox(hook, send, self.metrics.on_delivery) for hook, send in hooks]
         rules = Rules(self.config.alerts.rules, self.config.alerts.allow)
-        desk = Desk(self.bus, Database(_database(self.config.alerts), MIGRATIONS), outboxes, rules)
+        database = Database(_database(self.config.alerts), MIGRATIONS, erases=True)
+        desk = Desk(self.bus, database, outboxes, rules)
         self.metrics.gauge(
             "fac_alerts_allowed",
             "Synthetic voices that raised no alert: alerts.allow has them.",

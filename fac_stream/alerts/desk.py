@@ -22,7 +22,7 @@ from fac_stream.alerts.records import AlertRecord, Wanted, marked, read, recorde
 from fac_stream.alerts.rules import Rules
 from fac_stream.bus import Bus
 from fac_stream.errors import StorageError
-from fac_stream.events import AlertMarked, AlertRaised, AlertResolved, AnyEvent
+from fac_stream.events import AlertMarked, AlertRaised, AlertResolved, AnyEvent, CallDeleted
 from fac_stream.storage.database import Database, Work
 
 log = structlog.get_logger(__name__)
@@ -145,6 +145,8 @@ class Desk:
             outbox.put(message)
 
     def _on_event(self, event: AnyEvent) -> None:
+        if isinstance(event, CallDeleted) and event.call_id:
+            self.ledger.forget_call(event.call_id)
         for alert in self.rules.on(event, time.monotonic()):
             self.take(alert)
 

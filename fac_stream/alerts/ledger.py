@@ -23,7 +23,7 @@ from typing import Literal
 import structlog
 
 from fac_stream.alerts.message import Message, Receiver
-from fac_stream.alerts.records import MARKS, forget_marks, note_told, untold
+from fac_stream.alerts.records import MARKS, forget_call, forget_marks, note_told, untold
 from fac_stream.errors import StorageError
 from fac_stream.events import AlertMarked, AlertResolved
 from fac_stream.storage.database import Database
@@ -147,6 +147,7 @@ class Ledger:
         self._turn = asyncio.Lock()
         self._life = uuid.uuid4().hex
         self._seen: tuple[int, int] | None = None
+        self._untidy = False
 
     @property
     def unsaved(self) -> int:
@@ -172,6 +173,11 @@ class Ledger:
     def note_gone(self, receiver: Receiver) -> None:
         """Write down that a receiver answered 410; never waits."""
         self._append(_Write(partial(_gone, receiver), (receiver.id, "")))
+
+    def forget_call(self, call_id: str) -> None:
+        """Delete the alerts of a call, out of the file too; never waits. What is being delivered still is."""
+        self._append(_Write(partial(forget_call, call_id)))
+        self._untidy = True
 
     def look(self) -> None:
         """Something was written beside the ledger: look at it soon; never waits."""
@@ -199,10 +205,12 @@ class Ledger:
     async def _work(self) -> None:
         async with self._turn:
             self._changed.clear()
-            batch = list(self._backlog)
+            batch, untidy = list(self._backlog), self._untidy
+            self._untidy = False
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     seen, found, marks = await self._database.run(partial(self._transact, batch))
+                    untidy = untidy and not await self._database.tidy()
             except StorageError as error:
                 self._trouble(str(error))
             except TimeoutError:  # it may happen yet: writing the same again does no harm
@@ -217,6 +225,7 @@ class Ledger:
                 self._tell(found)
                 self._forget(batch)
                 self._tell_marks(marks)
+            self._untidy = self._untidy or untidy
             for write in batch:
                 write.told.set()
 

@@ -129,6 +129,12 @@ def note_told(numbers: Sequence[int], connection: sqlite3.Connection) -> None:
     connection.executemany("UPDATE mark SET told = 1 WHERE id = ?", [(number,) for number in numbers])
 
 
+def forget_call(call_id: str, connection: sqlite3.Connection) -> None:
+    """Delete the alerts of a call, with their marks and deliveries."""
+    connection.execute("DELETE FROM message WHERE call_id = ?", (call_id,))
+    forget_marks(connection)
+
+
 def forget_marks(connection: sqlite3.Connection) -> None:
     """Marks go with their alerts."""
     connection.execute(

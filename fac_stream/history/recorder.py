@@ -160,7 +160,9 @@ class Recorder:
             try:
                 self._opened, deletions = await self.ask(partial(self._transact, batch))
                 if self._untidy:
-                    self._untidy = not await self._tidied()
+                    self._untidy = False
+                    if not await self._tidied():
+                        self._untidy = True
             except StorageError as error:
                 self._trouble(str(error))
                 return
@@ -193,7 +195,7 @@ class Recorder:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._database.tidy()
-        except TimeoutError:
+        except (StorageError, TimeoutError):
             return False
 
     def _tell(self, deletions: frozenset[str]) -> None:

@@ -15,7 +15,14 @@ from fac_stream.alerts.rules import Rules
 from fac_stream.bus import Bus
 from fac_stream.config_alerts import AlertRule
 from fac_stream.config_hooks import Webhook
-from fac_stream.events import AlertRaised, AlertResolved, CallEnded, CallStarted
+from fac_stream.events import (
+    AlertMarked,
+    AlertRaised,
+    AlertResolved,
+    CallDeleted,
+    CallEnded,
+    CallStarted,
+)
 from fac_stream.storage import database as database_module
 from fac_stream.storage.database import Database
 from tests.fakes import a_decision
@@ -35,7 +42,7 @@ class House:
             **{"url": "http://h/secret-path", "secret": SECRET, "first_retry_s": 600.0, **hook}
         )
         self.outbox = Outbox(self.hook, self._post, lambda outcome: None)
-        self.database = Database(path, MIGRATIONS)
+        self.database = Database(path, MIGRATIONS, erases=True)
         self.desk = Desk(self.bus, self.database, [self.outbox], Rules([AlertRule()]))
         self.bus.listen(self._note)
 
@@ -263,6 +270,25 @@ async def test_the_file_does_not_grow_for_ever(live, tmp_path, monkeypatch):
 
     assert [state for _, state, _ in four] == ["pending", "dead", *["delivered"] * 3]
     assert [state for _, state, _ in stand(tmp_path / "alerts.db")] == ["pending", *["delivered"] * 3]
+
+
+async def test_the_alerts_of_a_deleted_call_are_gone(live, tmp_path):
+    """With marks and deliveries, out of every byte of the file; those of other calls stay."""
+    async with live() as house:
+        for call_id in ("call-of-ada", "call-of-bo"):
+            house.raise_alert(call_id)
+        await house.until(lambda: len(house.posts) == 2)
+        await house.desk.drain()
+        gone, kept = (alert.alert_id for alert in house.alerts)
+        await house.desk.mark(AlertMarked(alert_id=gone, mark="false_alarm", by="Ada", note="a note"))
+
+        house.bus.publish(CallDeleted(call_id="call-of-ada"))
+        await house.desk.ledger.drain()
+
+    held = b"".join(it.read_bytes() for it in tmp_path.glob("alerts.db*"))
+    assert [it for it in (b"call-of-ada", gone.encode(), b"a note") if it in held] == []
+    assert kept.encode() in held
+    assert stand(tmp_path / "alerts.db") == [("raised", "delivered", 1)]
 
 
 async def test_no_secret_is_on_disk(live, tmp_path):
