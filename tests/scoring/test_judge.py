@@ -16,7 +16,7 @@ class TellingScorer(FakeScorer):
     def score(self, windows):
         """Score, and say the same of speech."""
         scores = super().score(windows)
-        return Scores(scores.synthetic, scores.synthetic, scores.quality)
+        return Scores(scores.synthetic, scores.synthetic, scores.quality, scores.runs)
 
 
 def judged(scorer, *values, threshold=0.5):

@@ -33,7 +33,8 @@ async def raised(served, **fields):
 
 async def test_the_strongest_window_is_shown(tmp_path):
     """Grid, edges and spectrum of the strongest driving window that is kept; each reading is audited."""
-    async with serving(tmp_path, evidence=SETTINGS) as served:
+    history = {"audit": str(tmp_path / "audit.jsonl")}
+    async with serving(tmp_path, evidence=SETTINGS, history=history) as served:
         keep(await raised(served), evidence_key(KEY))
 
         status, shown = await asked(served)
