@@ -64,14 +64,14 @@ async def test_further_windows_are_asked_for_by_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("evidence", "kept", "model", "status", "code"),
+    ("evidence", "kept", "model", "refusal"),
     [
-        ({}, False, "fake@00000000", 404, "no_evidence"),
-        (SETTINGS, False, "fake@00000000", 404, "no_evidence"),
-        (SETTINGS, True, "other@11111111", 409, "other_model"),
+        ({}, False, "fake@00000000", (404, "no_evidence")),
+        (SETTINGS, False, "fake@00000000", (404, "no_evidence")),
+        (SETTINGS, True, "other@11111111", (409, "other_model")),
     ],
 )
-async def test_a_refusal_says_why(tmp_path, evidence, kept, model, status, code):
+async def test_a_refusal_says_why(tmp_path, evidence, kept, model, refusal):
     """No purpose, no file, and an alert of another model each have their own words."""
     async with serving(tmp_path, evidence=evidence) as served:
         made = await raised(served, model=model)
@@ -80,7 +80,7 @@ async def test_a_refusal_says_why(tmp_path, evidence, kept, model, status, code)
 
         answer = await asked(served)
 
-    assert (answer[0], answer[1]["error"]["code"]) == (status, code)
+    assert (answer[0], answer[1]["error"]["code"]) == refusal
 
 
 async def test_damaged_evidence_is_no_evidence(tmp_path):
