@@ -130,3 +130,23 @@ class Dialogue(Protocol):
 
     def ended(self, reason: EndReason) -> Sequence[Reply]:
         """The call completed; the last reply is a ``Hangup``."""
+
+
+class Mute:
+    """The half of a ``Dialogue`` that never says anything: the close is all that its platform may hear."""
+
+    def admitted(self, call_id: str) -> Sequence[Reply]:  # noqa: ARG002
+        """Say nothing."""
+        return []
+
+    def refused(self, refusal: Refusal, reason: str) -> Sequence[Reply]:
+        """Close: the call itself goes on without us."""
+        return [hangup(refusal, reason)]
+
+    def event(self, event: AnyEvent) -> Sequence[Reply]:  # noqa: ARG002
+        """Say nothing."""
+        return []
+
+    def ended(self, reason: EndReason) -> Sequence[Reply]:
+        """Close."""
+        return [Hangup(reason=reason.value)]

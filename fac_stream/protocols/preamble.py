@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fac_stream.errors import ProtocolError
-from fac_stream.events import AnyEvent, EndReason
-from fac_stream.protocols.dialogue import Finish, Hangup, Message, Refusal, Reply, Start, hangup
+from fac_stream.protocols.dialogue import Finish, Message, Mute, Start
 from fac_stream.protocols.objects import parse_object
 from fac_stream.protocols.untimed import UntimedAudio
 
@@ -21,7 +20,7 @@ MAX_IGNORED = 1000
 """Texts in a row without audio between them."""
 
 
-class PreambleStream:
+class PreambleStream(Mute):
     """One connection; a ``Dialogue``.
 
     Where binary messages are cut makes no difference.
@@ -77,19 +76,3 @@ class PreambleStream:
             return []
         self._finished = True
         return [*self._audio.end(), Finish()]
-
-    def admitted(self, call_id: str) -> Sequence[Reply]:  # noqa: ARG002
-        """Say nothing."""
-        return []
-
-    def refused(self, refusal: Refusal, reason: str) -> Sequence[Reply]:
-        """Close."""
-        return [hangup(refusal, reason)]
-
-    def event(self, event: AnyEvent) -> Sequence[Reply]:  # noqa: ARG002
-        """Say nothing."""
-        return []
-
-    def ended(self, reason: EndReason) -> Sequence[Reply]:
-        """Close."""
-        return [Hangup(reason=reason.value)]

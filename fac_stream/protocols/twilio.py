@@ -20,8 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from fac_stream.errors import ProtocolError
-from fac_stream.events import AnyEvent, EndReason
-from fac_stream.protocols.dialogue import Finish, Hangup, Media, Message, Refusal, Reply, hangup
+from fac_stream.protocols.dialogue import Finish, Media, Message, Mute
 from fac_stream.protocols.objects import member, parse_object, whole
 from fac_stream.protocols.twilio_family import Reader, begin, leg_of
 
@@ -40,7 +39,7 @@ _DRIFT = 1 / 64
 _TELNYX_TOKEN = "x-telnyx-streaming-auth-token"  # noqa: S105 - a field's name
 
 
-class TwilioStream:
+class TwilioStream(Mute):
     """One connection; a ``Dialogue``.
 
     Args:
@@ -93,22 +92,6 @@ class TwilioStream:
             return []
         self._finished = True
         return [*(media for track in self._tracks.values() for media in track.flush()), Finish()]
-
-    def admitted(self, call_id: str) -> Sequence[Reply]:  # noqa: ARG002
-        """Say nothing."""
-        return []
-
-    def refused(self, refusal: Refusal, reason: str) -> Sequence[Reply]:
-        """Close: the call itself goes on without us."""
-        return [hangup(refusal, reason)]
-
-    def event(self, event: AnyEvent) -> Sequence[Reply]:  # noqa: ARG002
-        """Say nothing."""
-        return []
-
-    def ended(self, reason: EndReason) -> Sequence[Reply]:
-        """Close."""
-        return [Hangup(reason=reason.value)]
 
     def _start(self, message: dict[str, Any], *, wrapped: bool) -> Message:
         if self._started:
