@@ -26,6 +26,7 @@ from fac_stream.protocols.dialogue import Dialogue, Hangup, Media, Refusal, Star
 from fac_stream.protocols.freeswitch import FreeSwitchStream
 from fac_stream.protocols.jambonz import jambonz_stream
 from fac_stream.protocols.multipart import parts
+from fac_stream.protocols.nonces import Nonces
 from fac_stream.protocols.pcm import PcmDialogue
 from fac_stream.protocols.rtp_source import SourceLock
 from fac_stream.protocols.rtp_stream import RtpStream
@@ -240,6 +241,8 @@ def _trickle(data: bytes) -> None:
 
 def _signature(data: bytes) -> None:
     described, _, signature = data.decode("utf-8", "surrogateescape").partition("\n")
+    with suppress(ProtocolError):
+        Nonces(10.0).take(described, 1e9)
     headers = {"x-api-key": "key", "signature-input": described, "signature": signature}
     try:
         SignatureCheck("key", b"secret").check(SignedRequest("/ws/audiohook", "fac.example", headers), 1e9)
@@ -344,7 +347,7 @@ def _spoken(fresh: Callable[[Clock], Dialogue], modules: str, *systems: str) -> 
 TARGETS = {
     "asterisk": _spoken(lambda clock: AsteriskStream({}, now=clock), "asterisk untimed", "asterisk"),
     "audiohook": _spoken(lambda _: AudioHook(), "audiohook audiohook_messages", "audiohook"),
-    "audiohook_signature": Target(_signature, ("audiohook_signature",), _signatures),
+    "audiohook_signature": Target(_signature, ("audiohook_signature", "nonces"), _signatures),
     "audiosocket": Target(_audiosocket, ("audiosocket",), _conversations("audiosocket")),
     "freeswitch": _spoken(
         lambda clock: FreeSwitchStream({}, answer_decisions=True, now=clock), "freeswitch", "freeswitch"
