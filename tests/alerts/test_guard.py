@@ -201,5 +201,5 @@ async def test_a_proxy_of_the_environment_is_not_asked(receiver, monkeypatch):
 @pytest.mark.parametrize("allowed", ["10.0.0.0/8", 3, ["10.0.0.300"], ["10.0.0.1/8"], ["host"], None])
 def test_what_is_no_network_is_refused(allowed):
     """With words that say what would be one."""
-    with pytest.raises(ValidationError, match="network|has host bits"):
+    with pytest.raises(ValidationError, match=r"network|has host bits"):
         Webhook(url="http://x", secret=SECRET, allow_private=allowed)
