@@ -137,10 +137,12 @@ class Recorder:
 
     async def drain(self) -> None:
         """Write what waits; returns where the disk refuses."""
-        while self._backlog:
+        while self._backlog or self._told:
             await self.write()
             if self.problem:
                 return
+        if self._untidy:
+            await self.write()
 
     def tidy(self) -> None:
         """Have what was deleted vanish from the file with the next write that its readers allow."""
@@ -268,10 +270,10 @@ class Recorder:
     def _put_step(self, call: _Call, leg: str) -> None:
         so_far, step = call.legs[leg]
         write = partial(entries.step, call.beginning.call, leg, step, replace(so_far))
-        self._put(write, most=MAX_BACKLOG // 2)
+        self._put(write, share=2)
 
-    def _put(self, write: Write, most: int = MAX_BACKLOG) -> None:
-        if len(self._backlog) >= most:
+    def _put(self, write: Write, share: int = 1) -> None:
+        if len(self._backlog) >= MAX_BACKLOG // share:
             self.lost += 1
             return
         self._backlog.append(write)

@@ -4,13 +4,17 @@ import asyncio
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 
 import pytest
 from websockets.asyncio.client import connect
 
+from fac_stream.alerts.message import Message
+from fac_stream.events import AlertRaised
 from fac_stream.storage.audit import entries, verify
 from tests.fakes import scored_at
 from tests.running import running, s16, stream
@@ -59,6 +63,29 @@ async def place(daemon, call_id, metadata):
     await stream(daemon.ws("/ws/ingest"), hello, SOUND, bytes_per_s=32_000, pace=0)
 
 
+def write_alert(path, call_id):
+    """An alert of an earlier daemon, as it stands in its file."""
+    alert = AlertRaised(
+        call_id=call_id,
+        leg="mixed",
+        alert_id="alert_of_told",
+        rule="synthetic-voice",
+        severity="critical",
+        summary="…",
+        at_s=1.0,
+        smoothed=0.9,
+        speech_s=1.0,
+        model="m@1",
+    )
+    message = Message.of(alert)
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(
+            "INSERT INTO message (message_id, alert_id, type, written_at, life, body)"
+            " VALUES (?, ?, ?, 0.0, 'earlier', ?)",
+            (message.message_id, message.alert_id, message.type, message.body),
+        )
+
+
 @pytest.mark.timeout(240)
 async def test_the_history_survives_the_daemon(tmp_path):
     """What ended is told as it was, what went on ended by crash; searched, shown, deleted from every byte."""
@@ -75,6 +102,7 @@ async def test_the_history_survives_the_daemon(tmp_path):
             assert active["call_id"] == "torn-1"
             daemon.process.kill()
             await asyncio.to_thread(daemon.process.wait, 30)
+    write_alert(tmp_path / "alerts.db", "told-1")
 
     with running(tmp_path) as daemon:
         torn, told = get(daemon, "api/history")["calls"]
@@ -93,10 +121,11 @@ async def test_the_history_survives_the_daemon(tmp_path):
             while sum(it.kind == "call.deleted" for it in entries(audit)) < 2:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
         assert get(daemon, "api/history")["calls"] == []
+        await until(daemon, "api/alerts", lambda it: it["alerts"] == [])
         assert daemon.stop() == 0
 
-    held = b"".join(it.read_bytes() for it in tmp_path.glob("history.db*"))
-    traces = (b"told-1", b"torn-1", b"123456", b"999999", b"Ada")
+    held = b"".join(it.read_bytes() for it in tmp_path.glob("*.db*"))
+    traces = (b"told-1", b"torn-1", b"123456", b"999999", b"Ada", b"alert_of_told")
     assert [trace for trace in traces if trace in held] == []
     [verdict] = fac(tmp_path, "audit", "verify")
     assert verdict["good"]
