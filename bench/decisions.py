@@ -41,7 +41,8 @@ def main() -> None:
     for clip in read_manifest(options.manifest):
         if clip.split == Split(options.split):
             found[clip.label][score_recording(clip.path, scorer, gate, config).decision] += 1
-    print(f"{scorer.model}, {options.split}; {config.decision.false_alarms_per_100h:g} false alarms per 100 h asked for")
+    wanted = f"{config.decision.false_alarms_per_100h:g} false alarms per 100 h asked for"
+    print(f"{scorer.model}, {options.split}; {wanted}")
     print(f"{'':10}{'clips':>6}" + "".join(f"{decision.value:>12}" for decision in Decision))
     for label, decisions in found.items():
         count = decisions.total()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 KEPT = 512
-"""Batches of an epoch to draw from; 1.7 GB at 64 windows, log-mel. With 128 the network learnt them by heart."""
+"""Batches of an epoch to draw from; 1.7 GB at 64 windows, log-mel. 128 were learnt by heart."""
 
 
 class Echoes:

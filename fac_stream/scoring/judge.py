@@ -62,9 +62,7 @@ class Judge:
                 verdicts[i] = self._verdict(scores, place, windows[i], verdicts[i])
         return Judgement(verdicts, gated - started, time.perf_counter() - gated)
 
-    def _verdict(
-        self, scores: Scores, place: int, window: Window, unscored: WindowVerdict
-    ) -> WindowVerdict:
+    def _verdict(self, scores: Scores, place: int, window: Window, unscored: WindowVerdict) -> WindowVerdict:
         """The verdict on a window that passed the gate: the network may still hear no speech in it."""
         if scores.speech is not None and scores.speech[place] < self._speech.network_threshold:
             return replace(unscored, speech_s=0.0)
