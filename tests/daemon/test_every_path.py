@@ -48,7 +48,7 @@ CONNECTING = PATHS | {"ingest": REFERENCES["pcm16"]}
 NEVER = 0.001
 """A pace at which the second packet does not come."""
 SURE = {"raise_at": 0.0}
-"""The shipped model takes espeak-ng for synthetic, but not by far: the paths' agreement must not hang on it."""
+"""The shipped model takes espeak-ng for synthetic, but not by far: agreement must not hang on it."""
 
 TIMED = {"websocket", "twilio", "audiohook", "url"}
 """Sources that lose nothing on the way, and say where in the call their audio belongs or need not say it.
