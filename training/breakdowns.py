@@ -25,7 +25,7 @@ def by(scored: Scored, key: Callable[[Clip], str], alert_llr: float, *, seed: in
     """The synthetic clips of each group against all human ones, the hardest group first.
 
     A row holds ``name``, ``clips``, ``auc`` and ``eer`` with intervals over clips, and ``missed``, the share
-    that is not called synthetic, at probability one half and at the daemon's alert threshold.
+    that is not called synthetic, at probability one half and at the alert threshold of clips.
     """
     human = scored.llrs[~scored.labels]
     rows = []
@@ -44,7 +44,7 @@ def by(scored: Scored, key: Callable[[Clip], str], alert_llr: float, *, seed: in
 def human_sources(scored: Scored, alert_llr: float) -> list[Row]:
     """How many human clips of each source are called synthetic, the worst source first.
 
-    Rates ``even`` (probability above one half) and ``alert`` (at the daemon's alert threshold and above).
+    Rates ``even`` (probability above one half) and ``alert`` (at the alert threshold of clips and above).
     """
     groups = _grouped(scored, Label.REAL, lambda clip: clip.source)
     return _ranked(

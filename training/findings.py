@@ -39,7 +39,7 @@ def findings(heard: Heard, best: Sequence[int], rules: Rules, *, draws: int = DR
     Returns:
         ``clip`` and ``clip_over_sources``, all figures of whole clips with intervals over clips, and over
         generators and human sources; ``window``, those of one window a clip, and ``alert``, false alarms and
-        misses at the daemon's alert threshold, both over generators and sources; ``durations``; ``by_kind``,
+        misses at the alert threshold of clips, both over generators and sources; ``durations``; ``by_kind``,
         ``by_era``, ``by_generator``, ``by_language``; ``false_alarms`` by human source and their
         ``false_alarm_summary``; ``matrix`` and ``worst_cells``; ``nonspeech``, ``codec`` and
         ``speech_detection``, None where there are no such clips or the gate was not asked about speech.

@@ -116,7 +116,7 @@ def _alerts(figures: Figures) -> Sheet:
             ]
         )
     head = ["", "false alarms, all clips", "missed", "worst human source", "mean of the sources"]
-    heading = f"At the daemon's alert threshold, probability {figures['alert_threshold']:g}"
+    heading = f"At the alert threshold of clips, probability {figures['alert_threshold']:g}"
     return Sheet("alerts", heading, head, rows)
 
 
