@@ -107,12 +107,15 @@ def fit_tables(heard: Sequence[Utterance]) -> DecisionTables | None:
         heard: clips of dev of both classes in ``CONDITIONS``.
 
     Returns:
-        None where there is less than ``LEAST_SPEECH_S`` of a class in a condition.
+        None where there is less than ``LEAST_SPEECH_S`` of a class in a condition, or too little human speech
+        for two to take turns.
     """
     if min(_speech_s(heard, label, name) for label in _CLASSES for name in CONDITIONS) < LEAST_SPEECH_S:
         return None
     shrink = shrink_of(heard)
     calls = {profile: Calls.of(heard, profile, ROUNDS, SEED) for profile in PROFILES}
+    if not all(each.human and each.synthetic for each in calls.values()):
+        return None
     alone = [calls["wideband"], calls["telephone"]]
     alarm_reference = _best(lambda value: _alarmed(alone, shrink, value))
     human_reference = _best(lambda value: _cleared(alone, shrink, value))

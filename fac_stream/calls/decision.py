@@ -29,8 +29,9 @@ evidence for human as to be called human in the first place. ``unknown`` means t
 
 ``alarm`` is what the bundle's table gives for ``false_alarms_per_100h`` on this leg's profile, ``clear`` what
 it gives for ``miss_rate``; both tables were fitted on dev. Without a table theory stands in: references 0,
-shrink 1, a CUSUM of independent windows exceeds ``h`` less often than once in ``e^h`` windows (Lorden 1971),
-and of synthetic voices at most ``e^-h`` ever have evidence ``h`` for human (Wald 1945).
+shrink 1, a CUSUM of independent windows exceeds ``h`` less often than once in ``e^h`` windows (Lorden 1971).
+So do both sums: of synthetic voices ``n`` windows long at most ``n · e^-h`` have evidence ``h`` for human, as
+each window may begin one of Wald's tests (1945), and ``n`` is a minute's, of which the tables speak, too.
 
 Silence keeps the state; audio that was lost, or could not be scored (late, overload, failure), makes it
 ``unknown`` once ``forget_after_s`` went by so: what was not looked at is never called human.
@@ -46,6 +47,8 @@ from fac_stream.events import Decision, SkipReason
 MAX_LOG_ODDS = math.log(0.99 / 0.01)
 WINDOW_S = 2.0
 WINDOWS_PER_100H = 100 * 3600 / WINDOW_S
+WINDOWS_PER_VOICE = 60 / WINDOW_S
+"""Of a synthetic voice that is not to be called human: a minute, after which some are, by and by."""
 HALF_LIFE_S = 3.0
 """Seconds of speech after which a window counts half in the smoothed score, which people see."""
 TELEPHONE_HZ = 8000
@@ -94,8 +97,8 @@ class Thresholds:
     def of(cls, rule: DecisionRule, tables: DecisionTables | None, profile: Profile) -> "Thresholds":
         """What an operator asked for, in this bundle's evidence; by theory where it has no tables."""
         if tables is None:
-            alarm = max(0.0, math.log(WINDOWS_PER_100H / rule.false_alarms_per_100h))
-            clear = -math.log(rule.miss_rate)
+            alarm = math.log(WINDOWS_PER_100H / rule.false_alarms_per_100h)
+            clear = math.log(WINDOWS_PER_VOICE / rule.miss_rate)
             found = cls(1.0, 0.0, 0.0, alarm, clear, rule.forget_after_s)
         else:
             curves = tables.curves(profile)

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -240,10 +241,25 @@ def test_fewer_false_alarms_take_more_evidence(tables, rate, times):
 
 
 def test_without_a_table_theory_stands_in():
-    """Lorden's and Wald's bounds: the logarithms of windows a false alarm, and of one in so many misses."""
+    """Lorden's and Wald's bounds: windows a false alarm, and a minute's windows for one in so many misses."""
     limits = Thresholds.of(DecisionRule(false_alarms_per_100h=18.0, miss_rate=0.05), None, "wideband")
     assert limits.alarm == pytest.approx(math.log(10_000))
-    assert limits.clear == pytest.approx(math.log(20))
+    assert limits.clear == pytest.approx(math.log(30 * 20))
+
+
+def test_by_theory_few_synthetic_voices_are_called_human():
+    """Of voices a minute long whose windows are independent and calibrated no more than were asked for."""
+    rng = np.random.default_rng(0)
+    limits = Thresholds.of(DecisionRule(miss_rate=0.3, false_alarms_per_100h=0.1), None, "wideband")
+    called = 0
+    for _ in range(500):
+        leg = LegDecision(limits)
+        # Gaussian log-odds of mean m and variance 2m are calibrated.
+        called += any(
+            leg.update(i * WINDOW_S, (i + 1) * WINDOW_S, chance(odds), WINDOW_S) is Decision.HUMAN
+            for i, odds in enumerate(rng.normal(1.0, math.sqrt(2.0), 30))
+        )
+    assert 0 < called <= 0.3 * 500
 
 
 def test_an_explicit_threshold_wins():

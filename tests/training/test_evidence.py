@@ -93,3 +93,4 @@ def test_tables_of_voices():
     assert 0 < tables.shrink <= 1
     assert fit_tables(voices(clips=1, sources=2)) is None
     assert fit_tables([each for each in heard if each.condition == "wideband"]) is None
+    assert fit_tables(voices(clips=13, sources=1)) is None
