@@ -66,10 +66,14 @@ class SourceLock:
         self._address: Address | None = None
         self._ssrc: int | None = None
         self._heard_at = 0.0
+        self._released = False
 
     def release(self) -> None:
-        """The line's sender changes: whoever proves to send next is taken."""
-        self._address = self._ssrc = None
+        """The line's sender changes: the next host that proves to send is taken.
+
+        Until then the old one is heard: what it had under way must not lock out who comes.
+        """
+        self._released = True
 
     def admit(self, packet: Packet, address: Address, now: float) -> list[Arrival]:
         """The packets that may be used now that this one came: none, it alone, or it and those before it."""
@@ -81,10 +85,11 @@ class SourceLock:
             return []
         proven = self._probation.admit(packet, address, now)
         if proven:
+            self._released &= self._address is not None and self._address[0] == address[0]
             self._address, self._ssrc, self._heard_at = address, packet.ssrc, now
         return proven
 
     def _may_speak(self, address: Address, now: float) -> bool:
-        if self._address in (None, address):
+        if self._released or self._address in (None, address):
             return True
         return address[0] == self._address[0] and now - self._heard_at >= RELEARN_S

@@ -100,14 +100,16 @@ def test_a_silent_sender_may_have_moved_to_another_port():
 
 
 def test_another_host_takes_over_only_where_the_signalling_says_so():
-    """However long a line is silent, a third party is foreign, until the line is released."""
+    """A third party is foreign, however silent the line; after a release it is the old sender, in turn."""
     lock = SourceLock()
     for number in range(2):
         lock.admit(packet(number), FIRST, 0.0)
 
     assert [lock.admit(packet(n), THIEF, 3600.0) for n in (10, 11)] == [[], []]
     lock.release()
+    assert [len(lock.admit(packet(n), FIRST, 3600.0)) for n in (2, 3)] == [1, 1]
     assert [len(lock.admit(packet(n), THIEF, 3600.0)) for n in (12, 13)] == [0, 2]
+    assert [len(lock.admit(packet(n), FIRST, 3600.0)) for n in (4, 5)] == [0, 0]
 
 
 def test_the_same_sender_may_change_its_ssrc():
