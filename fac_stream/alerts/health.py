@@ -174,8 +174,8 @@ class Disks:
     def _look(self) -> list[Trouble]:
         troubles = []
         for folder in self._folders:
-            there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
             try:
+                there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
                 free_mb = shutil.disk_usage(there).free // MEGABYTE
             except OSError as error:
                 troubles.append(Trouble("storage", str(folder), f"{folder}: {error.strerror or error}"))

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import threading
 from types import SimpleNamespace
 
@@ -117,6 +118,19 @@ async def test_a_disk_that_runs_full_is_told_by_its_folder(tmp_path, monkeypatch
     free = 10 * MEGABYTE
     await it.look()
     assert it.troubles == []
+
+
+async def test_a_folder_that_cannot_be_looked_at_is_told(tmp_path, monkeypatch, disks):
+    """A share that is gone, or a folder that is closed to the daemon, is a trouble and not its end."""
+
+    def refuse(path):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(health_module.Path, "exists", refuse)
+    it = disks([tmp_path / "a.db"])
+
+    await it.look()
+    assert it.troubles == [Trouble("storage", str(tmp_path), f"{tmp_path}: Stale file handle")]
 
 
 async def test_a_disk_that_hangs_holds_up_nobody(tmp_path, monkeypatch, disks):
