@@ -110,7 +110,7 @@ class Auditor:
 
     def _append_start(self, facts: dict[str, JsonValue], at: datetime) -> Entry:
         path = self._audit.path
-        starts = (it for it in entries(path) if it.kind == STARTED) if path.exists() else ()
+        starts = (it for it in entries(path) if it.kind == STARTED) if self._audit.head() else ()
         last = next(iter(deque(starts, maxlen=1)), None)
         changed: dict[str, JsonValue] = (
             {name: last.facts.get(name) for name, value in facts.items() if last.facts.get(name) != value}

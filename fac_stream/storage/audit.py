@@ -119,11 +119,11 @@ class AuditLog:
         Raises:
             StorageError: the file cannot be read, or its end is damaged.
         """
-        if not self.path.exists():
-            return None
         try:
             with self.path.open("rb") as file:
                 return self._last(file.fileno())
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise StorageError(f"{self.path}: {error.strerror or error}") from error
 

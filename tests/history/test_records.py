@@ -106,6 +106,17 @@ async def test_a_log_that_refuses_is_told_and_got_over(live, tmp_path):
     assert [facts.get("alert") for _, facts in told(tmp_path)] == [None, "0", "1", "2", "3", "4"]
 
 
+async def test_a_log_that_cannot_be_looked_at_is_told(live, tmp_path):
+    """A folder that is closed to the daemon, or no folder at all: health says so, and nothing ends."""
+    path = tmp_path / ("x" * 300) / "audit.jsonl"
+    async with live(history={"database": None, "audit": path}) as (_, records):
+        async with asyncio.timeout(20):
+            while not records.problems:  # noqa: ASYNC110 - it yields, it does not wait
+                await asyncio.sleep(0)
+        assert "File name too long" in records.problems[0]
+        assert records.waiting == 1
+
+
 async def test_entries_that_do_not_fit_are_counted(live, monkeypatch):
     """A log that refuses for ever costs no memory without end."""
     monkeypatch.setattr(auditor_module, "MAX_BACKLOG", 3)
