@@ -131,6 +131,8 @@ class Recorder:
             StorageError: nothing was deleted.
         """
         await self.write()
+        if self.problem:  # what still waits would bring the call back
+            raise StorageError(self.problem)
         deleted = await self.ask(partial(entries.delete, call_id))
         await self.write()
         return deleted

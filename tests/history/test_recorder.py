@@ -304,6 +304,21 @@ async def test_a_disk_that_refuses_a_deletion_says_so(path):
         assert house.deleted == []
 
 
+async def test_a_call_that_is_not_written_yet_is_not_said_to_be_deleted(path, tmp_path):
+    """What waits for the disk would bring it back: who asks is told, and can ask again."""
+    (tmp_path / "history.key").write_text("no key")
+    async with living(path) as house:
+        house.call(metadata={"from": "+4930123456"})
+        with pytest.raises(StorageError, match="it is no key"):
+            await house.recorder.delete("c")
+        assert house.deleted == []
+        (tmp_path / "history.key").unlink()
+
+        assert await house.recorder.delete("c") == 1
+        assert await house.find() == []
+        assert house.deleted == ["c"]
+
+
 async def test_a_file_that_was_replaced_gets_the_calls_that_go_on(path, tmp_path):
     """After the operator moved a file away, calls in progress are written into the new one to their end."""
     async with living(path) as house:
