@@ -90,7 +90,10 @@ def _delete_old(oldest: int, connection: sqlite3.Connection) -> int:
 
 
 def _delete_excess(most_bytes: int, connection: sqlite3.Connection) -> int:
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    # Free pages count for nothing: a file that was restored by other means may be one that never shrinks.
+    (pages,) = connection.execute(
+        "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
+    ).fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     if pages * page_bytes <= most_bytes:
         return 0

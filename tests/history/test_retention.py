@@ -1,7 +1,11 @@
+import asyncio
+
 import pytest
 
 from fac_stream.history import retention as retention_module
 from fac_stream.history.retention import Retention
+from fac_stream.history.schema import MIGRATIONS
+from fac_stream.storage.database import Database
 from tests.history.keeping import living, raised, window
 
 DAY_S = 86_400.0
@@ -79,6 +83,29 @@ async def test_the_oldest_go_where_the_file_is_too_large(tmp_path, monkeypatch):
         kept = [it["call_id"] for it in await house.find()]
         assert kept == [f"call-{number:03}-x" for number in range(149, too_much - 1, -1)]
         assert b"call-000-x" not in path.read_bytes()
+
+
+async def test_a_file_that_never_shrinks_keeps_what_fits(tmp_path):
+    """One that was restored without automatic vacuum stays as large as it is, and its newest calls stay."""
+    path = tmp_path / "history.db"
+    restored = Database(path, MIGRATIONS)
+    await restored.run(lambda connection: None)
+    restored.close()
+    await asyncio.to_thread(restored._thread._thread.join, 20)
+    windows = [window(index, leg="caller" * 10) for index in range(0, 1000, 10)]
+    async with living(path, max_mb=1) as house:
+        for number in range(150):
+            house.call(f"call-{number:03}", windows=windows)
+        await house.recorder.drain()
+        await house.database.tidy()
+        size = path.stat().st_size
+        assert size > 1_000_000
+
+        await Retention(house.recorder, house.settings, lambda *counts: None).retain()
+        await house.recorder.write()
+
+        assert 0 < len(await house.find()) < 150
+        assert path.stat().st_size >= size
 
 
 async def test_a_clock_that_jumps_deletes_nothing_at_once(tmp_path, clock):
