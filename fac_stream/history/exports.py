@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from itertools import islice
@@ -17,6 +18,8 @@ Kind = Literal["text", "time", "number", "count"]
 
 ROWS_A_GROUP = 10_000
 """Rows that a Parquet file holds together."""
+FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9 ()./+-]*\Z)")
+"""How a text begins that a spreadsheet would compute; numbers of telephones are none."""
 
 
 _NUMBERS = (
@@ -125,10 +128,14 @@ def write_json(found: Iterator[Row], file: TextIO) -> None:
 
 
 def write_csv(found: Iterator[Row], table: Table, file: TextIO) -> None:
-    """RFC 4180, with a line of names; what is not known is empty."""
+    """RFC 4180, with a line of names; what is not known is empty, and no text is a formula."""
     writer = csv.DictWriter(file, list(columns(table)))
     writer.writeheader()
-    writer.writerows(found)
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in found)
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def write_parquet(found: Iterator[Row], table: Table, file: BinaryIO) -> None:

@@ -54,6 +54,31 @@ async def test_every_format_says_the_same(house, table, tmp_path):
     assert parquet.read_table(path).to_pylist() == found
 
 
+@pytest.mark.parametrize(
+    ("caller", "cell"),
+    [
+        ('=HYPERLINK("http://e.example")', '\'=HYPERLINK("http://e.example")'),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3+A1", "'-2+3+A1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+49 (30) 12-34", "+49 (30) 12-34"),
+        ("sip:=1@e.example", "sip:=1@e.example"),
+    ],
+)
+async def test_no_caller_writes_a_formula(tmp_path, caller, cell):
+    """What a spreadsheet would compute is text in CSV; the number itself stays in the other formats."""
+    text, lines = io.StringIO(), io.StringIO()
+    async with living(tmp_path / "history.db", numbers="plain") as house:
+        house.call(metadata={"from": caller})
+        await house.recorder.drain()
+        found = await read(house, "legs")
+    exports.write_csv(iter(found), "legs", text)
+    exports.write_json(iter(found), lines)
+
+    [row] = csv.DictReader(io.StringIO(text.getvalue()))
+    assert (row["caller"], json.loads(lines.getvalue())["caller"]) == (cell, caller)
+
+
 async def test_each_row_begins_with_its_call(house):
     """Who called whom, from where and how it ended stands beside every leg, decision, step and alert."""
     for table in PARTS:
