@@ -9,7 +9,7 @@ import typer
 from fac_stream.commands.options import AsJson, ConfigFile
 from fac_stream.config import Config
 from fac_stream.config_file import load
-from fac_stream.errors import ConfigError
+from fac_stream.errors import ConfigError, StorageError
 
 app = typer.Typer(
     help="Read the audit log, and find out whether it was changed.",
@@ -71,7 +71,7 @@ def head(*, config: ConfigFile = None, file: LogFile = None, as_json: AsJson = F
     if as_json:
         typer.echo(json.dumps(last.model_dump(include={"seq", "time", "hash"}) if last else None))
     else:
-        typer.echo(f"{last.seq} {last.time} {last.hash}" if last else "no entries")
+        typer.echo(_plain(f"{last.seq} {last.time} {last.hash}") if last else "no entries")
 
 
 @app.command("list", epilog="Example: fac audit list --kind alert.marked --last 20")
@@ -96,7 +96,10 @@ def list_entries(
     from fac_stream.storage.places import key_file
 
     settings = load(config)
-    hashed = Hashes(key_file(settings.history)).call(call) if call else None
+    key = key_file(settings.history)
+    if call and not key.exists():  # one that was made here would find nothing, and belong to the wrong user
+        raise StorageError(f"{key}: the key of the hashed ids is missing")
+    hashed = Hashes(key).call(call) if call else None
     found = (
         entry
         for entry in entries(_path_in(settings, file))
@@ -105,7 +108,12 @@ def list_entries(
     for entry in deque(found, maxlen=last):
         facts = " ".join(f"{name}={json.dumps(value)}" for name, value in entry.facts.items())
         line = f"{entry.seq:>6}  {entry.time}  {entry.kind:18}  {facts}"
-        typer.echo(json.dumps(entry.model_dump()) if as_json else line)
+        typer.echo(json.dumps(entry.model_dump()) if as_json else _plain(line))
+
+
+def _plain(line: str) -> str:
+    """Whoever wrote into the log must not steer the terminal of who reads it."""
+    return "".join(it if it.isprintable() else "?" for it in line)
 
 
 def _path(config: Path | None, file: Path | None) -> Path:

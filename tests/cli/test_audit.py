@@ -64,6 +64,26 @@ def test_entries_are_listed(fac, config):
     assert len(fac("audit", "list", "--kind", "alert.marked", "--config", config).out.splitlines()) == 4
 
 
+def test_an_entry_does_not_steer_the_terminal(fac, config, tmp_path):
+    """Also one that somebody put there, with a hash that is right."""
+    AuditLog(tmp_path / "audit.jsonl").add("\x1b[2Jgone", **{"\x1b[8m": 1})
+
+    told = fac("audit", "list", "-n", "1", "--config", config).out
+
+    assert "?[2Jgone" in told
+    assert "\x1b" not in told
+
+
+def test_asking_for_a_call_makes_no_key(fac, config, tmp_path):
+    """A new key would find nothing, and might be one that the daemon cannot read."""
+    (tmp_path / "history.key").unlink()
+
+    outcome = fac("audit", "list", "--call", "call-1", "--config", config)
+
+    assert (outcome.code, "history.key: the key of the hashed ids is missing" in outcome.err) == (1, True)
+    assert not (tmp_path / "history.key").exists()
+
+
 def test_a_log_that_is_none_is_told(fac, tmp_path):
     """Missing, or not wanted: one sentence."""
     (tmp_path / "c.yaml").write_text("history: {audit: null}\n")
