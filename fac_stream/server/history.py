@@ -17,7 +17,7 @@ from fac_stream.server.services import Services
 USUAL_PAGE = 50
 MAX_CHARACTERS = 200
 """Of a number that is searched."""
-
+KNOWN = {"since", "until", "state", "number", "limit", "before"}
 
 T = TypeVar("T")
 
@@ -81,6 +81,8 @@ async def _asked(answer: Awaitable[T]) -> T:
 
 def _search(request: web.Request) -> Search:
     query, now = request.query, datetime.now(UTC)
+    if unknown := set(query) - KNOWN:
+        raise ApiError(400, "bad_query", f"unknown in the query: {', '.join(sorted(unknown))}"[:200])
     state, number = query.get("state"), query.get("number")
     if state is not None and state not in STATES:
         raise ApiError(400, "bad_query", f"state must be one of {', '.join(STATES)}")

@@ -75,6 +75,7 @@ async def test_a_call_is_deleted(served):
     "query",
     [
         "state=fake",
+        "sate=synthetic",
         "limit=0",
         "limit=501",
         "limit=-1",
