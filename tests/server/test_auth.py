@@ -22,7 +22,18 @@ def token_subprotocol(token):
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/calls", "/api/model/status", "/metrics", "/ws/events", "/api/graph/x"]
+    "path",
+    [
+        "/api/calls",
+        "/api/alerts/x",
+        "/api/alerts/x/saliency",
+        "/api/history",
+        "/api/history/x",
+        "/api/model/status",
+        "/metrics",
+        "/ws/events",
+        "/api/graph/x",
+    ],
 )
 async def test_a_token_opens_what_is_closed_without(tmp_path, path):
     """401 without the token, with a wrong one and with another scheme; something else with it."""
@@ -68,9 +79,11 @@ async def test_health_tells_strangers_no_details(tmp_path):
 
 
 async def test_posts_need_the_token(tmp_path):
-    """No recording is scored for a stranger."""
+    """No recording is scored for a stranger, and no call deleted."""
     async with serving(tmp_path, server={"token": TOKEN}) as served:
         assert (await served.http.post("/api/predict/realtime", json={"audio": ""})).status == 401
+        assert (await served.http.request("DELETE", "/api/history/c")).status == 401
+        assert served.of("call.deleted") == []
 
 
 async def test_a_browser_sends_the_token_as_a_subprotocol(tmp_path):
