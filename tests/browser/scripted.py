@@ -196,8 +196,9 @@ class ScriptedDaemon:
             return _error(self.graphs, "unavailable", "the bundle is being replaced")
         return web.Response(body=png(), content_type="image/png")
 
-    async def _alerts(self, _):
-        return web.json_response({"alerts": list(self.alerts.values())[::-1]})
+    async def _alerts(self, request):
+        found = [it for it in self.alerts.values() if it["category"] == request.query["category"]]
+        return web.json_response({"alerts": found[::-1]})
 
     async def _mark(self, request):
         alert_id, body = request.match_info["alert_id"], await request.json()

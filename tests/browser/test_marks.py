@@ -124,6 +124,15 @@ def test_health_is_apart(page, daemon, alerts):
     expect(own.get_by_role("listitem")).to_contain_text("warning")
 
 
+def test_what_the_daemon_tells_of_itself_pushes_out_no_fraud(page, daemon, alerts):
+    """However much it tells: only its own list is cut."""
+    daemon.say(raised(), *(health(f"h-{number}") for number in range(120)))
+
+    own = page.get_by_role("region", name="The daemon itself")
+    expect(own.get_by_role("listitem")).to_have_count(100)
+    expect(alerts.locator("#alert-list").get_by_role("listitem")).to_have_count(1)
+
+
 def test_alerts_of_before_are_there(daemon, open_page):
     """Those of an earlier daemon too, newest first, with what was said of them."""
     said = AlertMarked(alert_id="old", mark="confirmed_fake", by="Ada", time=START)

@@ -14,8 +14,10 @@ export async function loadTimeline(store, call) {
 /** After every (re)connection: the live calls one after the other, so that a hundred of them are no burst. */
 export async function catchUp(store) {
   const begun = [...store.live.values()].filter((call) => [...call.legs.values()].some((leg) => leg.windows));
-  const { alerts } = await getJson("api/alerts?limit=100").catch(() => ({ alerts: [] }));
-  store.recall(alerts);
+  for (const category of ["fraud", "health"]) {
+    const { alerts } = await getJson(`api/alerts?limit=100&category=${category}`).catch(() => ({ alerts: [] }));
+    store.recall(alerts);
+  }
   const { calls } = await getJson("api/calls").catch(() => ({ calls: [] }));
   for (const summary of calls) if (summary.ended_at) store.remember(callFrom(summary));
   store.emit("ended");

@@ -75,7 +75,7 @@ export class Store {
       kept.set(raised.alert_id, { ...raised, over: Boolean(resolved), reason: resolved?.reason, marks });
     }
     const byTime = (a, b) => new Date(b.time) - new Date(a.time);
-    this.alerts = [...kept.values()].sort(byTime).slice(0, MOST_ALERTS);
+    this.alerts = latest([...kept.values()].sort(byTime));
     this.emit("alerts");
   }
 }
@@ -181,6 +181,12 @@ function addedSpeech({ start_s, end_s, speech_s }, hopS) {
 
 function addAlert(store, alert) {
   if (store.alerts.some((known) => known.alert_id === alert.alert_id)) return false;
-  store.alerts = [{ ...alert, over: false, marks: [] }, ...store.alerts].slice(0, MOST_ALERTS);
+  store.alerts = latest([{ ...alert, over: false, marks: [] }, ...store.alerts]);
   return true;
+}
+
+/** The first of each category: what the daemon tells of itself pushes out no alert about a voice. */
+function latest(alerts) {
+  const count = {};
+  return alerts.filter(({ category }) => (count[category] = (count[category] ?? 0) + 1) <= MOST_ALERTS);
 }
