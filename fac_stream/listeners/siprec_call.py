@@ -120,6 +120,7 @@ class SiprecCall:
     def _join(self, lines: dict[int, MediaLine], names: dict[int, str]) -> None:
         """Ports for all of these lines, or for none."""
         opened: list[int] = []
+        legs = set(self._legs)
         try:
             for index, line in lines.items():
                 leg = self._leg(names[index])
@@ -128,6 +129,7 @@ class SiprecCall:
         except RefusedError:
             for index in opened:
                 self._streams.pop(index).close()
+            self._legs = legs
             raise
 
     def _leg(self, name: str) -> str:
