@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fac_stream.commands.options import AsJson, ConfigFile
+from fac_stream.commands.options import AsJson, ConfigFile, KeyFile
 from fac_stream.commands.training import training_part
 from fac_stream.config_file import load
 from fac_stream.errors import ConfigError, FacError
@@ -30,7 +30,7 @@ class Told:
     leg: str
     decision: str
     at_s: float | None
-    """When it was called synthetic; None where it never was."""
+    """When it was suspected, or a recording called synthetic; None where it never was."""
     explanation: "Explanation"
     scores: list[tuple[float, float | None]]
     """End of each window, and its score."""
@@ -56,6 +56,7 @@ def explain(
     picture: Annotated[bool, typer.Option(help="Draw it; that needs matplotlib.")] = True,
     as_json: AsJson = False,
     config: ConfigFile = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Explain why a voice was called synthetic.
 
@@ -64,7 +65,9 @@ def explain(
     picture takes evidence that was kept; a recording is scored first. It says what the model heard, not that
     it was right: docs/explain.md tells how to read it.
     """
-    settings = load(config)
+    from fac_stream.evidence.reading import with_key
+
+    settings = with_key(load(config), key_file)
     if subject.startswith("alert_") and not Path(subject).exists():
         if leg is not None:
             raise typer.BadParameter("an alert is about one leg already", param_hint="--leg")
@@ -93,7 +96,7 @@ def _of_alert(alert: str, settings: "Config", at_s: float | None, *, look: bool)
     told = Told(
         name=raised.alert_id,
         leg=raised.leg,
-        decision="synthetic",
+        decision="suspected synthetic",
         at_s=raised.at_s,
         explanation=raised.explanation,
         scores=[(point.end_s, point.score) for point in raised.explanation.timeline],

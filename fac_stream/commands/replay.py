@@ -43,7 +43,7 @@ def replay(
     from fac_stream.scoring.backend import open_scorer
 
     settings, folder = with_key(load(config), key_file), Folder()
-    header, excerpt = read_evidence(settings, folder, full_id(folder, alert), "replay")
+    header, excerpt = read_evidence(settings, folder, full_id(folder, alert), "export" if wav else "replay")
     if wav:
         write_wav(wav, excerpt.timeline())
     then = excerpt.record.backend

@@ -1,7 +1,7 @@
 """Opening and removing evidence by hand: whoever does it stands in the audit log first."""
 
-import getpass
-from contextlib import suppress
+import os
+import pwd
 from pathlib import Path
 
 from fac_stream.config import Config
@@ -47,7 +47,14 @@ def delete_evidence(settings: Config, folder: Folder, alert_id: str) -> None:
 
 
 def read_evidence(settings: Config, folder: Folder, alert_id: str, why: str) -> tuple[Header, Excerpt]:
-    """Decrypt the evidence of an alert; ``why`` stands in the audit log: ``replay``, ``export``, ``explain``.
+    """Decrypt the evidence of an alert.
+
+    Args:
+        settings: with the key, and where the audit log is.
+        folder: where it lies.
+        alert_id: whole.
+        why: stands in the audit log: ``replay``, ``explain``; ``export`` or ``feedback`` where the sound is
+            written to a file.
 
     Raises:
         ConfigError: the key cannot be used.
@@ -74,6 +81,8 @@ def _note(settings: Config, kind: str, alert_id: str, why: str) -> None:
 
 
 def _user() -> str:
-    with suppress(OSError, KeyError):  # a container's user has no name
-        return getpass.getuser()
-    return "unknown"
+    """Whom the system knows; the environment's word for it anybody may choose."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user has no name
+        return str(os.getuid())

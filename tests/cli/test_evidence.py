@@ -177,8 +177,20 @@ def test_replay_needs_the_bundle_and_says_which(fac, shelf):
     assert outcome.code == 1
     assert f"alert_1 was scored by {MODEL}" in outcome.err
     assert (shelf.path / "a.wav").stat().st_mode & 0o777 == 0o600
-    assert shelf.told() == [("evidence.read", "alert_1", "replay")]
+    assert shelf.told() == [("evidence.read", "alert_1", "export")]
     assert "such a file already" in fac("replay", "alert_1", "--wav", shelf.path / "a.wav").err
+
+
+def test_who_read_it_is_the_systems_word(fac, shelf, monkeypatch):
+    """The audit log tells a replay from an export, and names a user whom the environment cannot choose."""
+    shelf.add("alert_1")
+    monkeypatch.setenv("LOGNAME", "somebody else")
+
+    fac("replay", "alert_1")
+
+    assert shelf.told() == [("evidence.read", "alert_1", "replay")]
+    (entry,) = entries(shelf.path / "audit.jsonl")
+    assert entry.facts["by"] not in ("", "somebody else")
 
 
 def test_an_alert_without_evidence_is_told(fac, shelf):

@@ -117,6 +117,19 @@ def test_an_alert_is_explained_from_its_evidence(fac, alert, tmp_path, monkeypat
     assert (tmp_path / f"explain-{kept.ALERT}.png").is_file()
 
 
+def test_evidence_of_an_older_key_is_explained(fac, alert, tmp_path):
+    """--key-file opens it, as for a replay."""
+    key = tmp_path / "old.key"
+    key.write_text(kept.KEY)
+    key.chmod(0o600)
+    kept.keep(alert, evidence_key(kept.KEY))
+
+    told = json.loads(fac("explain", kept.ALERT, "--json", "--key-file", key).out)
+
+    assert told["note"] == ""
+    assert told["looked_into"] != []
+
+
 def test_an_alert_without_evidence_is_explained_without_its_sound(fac, alert):
     """Windows and timeline are in the alert itself; the note says why there is no look into them."""
     outcome = fac("explain", kept.ALERT)
