@@ -177,7 +177,7 @@ class DecisionChanged(Event):
     model: str
     """Name and short hash of the bundle."""
     explanation: Explanation | None = None
-    """Why, where the decision is ``synthetic``; else null."""
+    """Why, where the decision is ``suspicious`` or ``synthetic``; else null."""
 
 
 class AlertRaised(Event):

@@ -88,7 +88,7 @@ class Leg:
         )
 
     def explain(self, model: str, bundle_version: str) -> Explanation:
-        """Why this leg is called synthetic."""
+        """Why this leg is suspicious or called synthetic."""
         timeline = [(point.end_s, point.score) for point in self.timeline.points(MOST_POINTS)]
         return self._drivers.explain(timeline, self._quality.flags, model, bundle_version)
 
@@ -297,7 +297,7 @@ class CallRunner:
                 speech_s=leg.decision.speech_s,
                 model=self._model,
                 explanation=leg.explain(self._model, self._bundle_version)
-                if decision is Decision.SYNTHETIC
+                if decision in (Decision.SUSPICIOUS, Decision.SYNTHETIC)
                 else None,
             )
 
