@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -316,6 +317,23 @@ async def test_a_call_that_is_not_written_yet_is_not_said_to_be_deleted(path, tm
 
         assert await house.recorder.delete("c") == 1
         assert await house.find() == []
+        assert house.deleted == ["c"]
+
+
+async def test_what_waited_while_another_program_deleted_does_not_come_back(path, tmp_path):
+    """`fac history delete` beside a daemon whose disk refuses: the call goes once it is written."""
+    async with living(path) as house:
+        await house.recorder.write()
+        (tmp_path / "history.key").write_text("no key")
+        house.call(metadata={"from": "+4930123456"})
+        house.call("other")
+        await house.recorder.write()
+        with closing(sqlite3.connect(path, isolation_level=None)) as file:
+            recorder_module.entries.delete("c", file)
+        (tmp_path / "history.key").unlink()
+
+        await house.recorder.drain()
+        assert [call["call_id"] for call in await house.find()] == ["other"]
         assert house.deleted == ["c"]
 
 
