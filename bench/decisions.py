@@ -9,7 +9,6 @@ short; a call gives the decision more speech.
 
 import argparse
 import collections
-import math
 from pathlib import Path
 
 from fac_stream.audio.speech import SpeechGate
@@ -17,15 +16,8 @@ from fac_stream.calls.recording import score_recording
 from fac_stream.config import Config
 from fac_stream.events import Decision
 from fac_stream.scoring.backend import open_scorer
+from training.intervals import share_interval
 from training.manifest import Label, Split, read_manifest
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    z = 1.96
-    centre = (hits + z * z / 2) / (count + z * z)
-    half = z * math.sqrt(hits * (count - hits) / count + z * z / 4) / (count + z * z)
-    return centre - half, centre + half
 
 
 def main() -> None:
@@ -47,8 +39,8 @@ def main() -> None:
     for label, decisions in found.items():
         count = decisions.total()
         shares = "".join(f"{decisions[decision] / count:>12.1%}" for decision in Decision)
-        low, high = wilson(decisions[Decision.SYNTHETIC], count)
-        print(f"{label.value:10}{count:6}{shares}   synthetic: {low:.1%} to {high:.1%}")
+        share = share_interval(decisions[Decision.SYNTHETIC], count)
+        print(f"{label.value:10}{count:6}{shares}   synthetic: {share['low']:.1%} to {share['high']:.1%}")
 
 
 if __name__ == "__main__":

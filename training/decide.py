@@ -61,7 +61,7 @@ def decide(
         ManifestError: dev or test lacks a class.
         BundleError: the bundle is damaged or cannot be written.
         ScorerError: the gate or the model failed.
-        FacError: there is no human speech in test.
+        FacError: there is no human speech in test, or too little speech in dev to store anything.
     """
     loaded, corpus = Bundle.load(bundle), Corpus.open(data)
     for split in (Split.DEV, Split.TEST):
@@ -70,6 +70,8 @@ def decide(
     test = thinned(corpus.part(Split.TEST, *SPOKEN, Label.NONSPEECH), limit)
     with Work(len(CONDITIONS) * (len(dev.clips) + len(test.clips))) as work:
         fitted = fit_tables(hear(loaded, dev, work.begin("dev", len(CONDITIONS) * len(dev.clips))))
+        if store and not fitted:
+            raise FacError("the speech gate hears too little in split dev to fit thresholds: none to store")
         heard = hear(loaded, test, work.begin("test", len(CONDITIONS) * len(test.clips)))
     speech = [each for each in heard if each.clip.label in SPOKEN]
     figures = {

@@ -75,10 +75,11 @@ def test_the_page_shows_what_was_found(figures):
 
 
 def test_a_corpus_without_speech_is_refused(trained, tones):
-    """Where the gate hears no voice there is nothing to fit, and nothing to measure; the bundle stays."""
+    """Where the gate hears no voice there is nothing to store, and nothing to measure; the bundle stays."""
     before = (trained / "bundle" / "bundle.json").read_bytes()
-    with pytest.raises(FacError, match="no human speech"):
-        decide(trained / "bundle", tones, store=True)
+    for store, why in ((True, "none to store"), (False, "no human speech")):
+        with pytest.raises(FacError, match=why):
+            decide(trained / "bundle", tones, store=store)
     assert (trained / "bundle" / "bundle.json").read_bytes() == before
 
 
