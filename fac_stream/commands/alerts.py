@@ -92,6 +92,8 @@ def replay(
     A running daemon begins within seconds, any other when it starts. A receiver that answered 410 is tried
     again too.
     """
+    if alert == "":  # a shell variable that is not set
+        raise FacError("no alert begins with nothing: name one, or leave it out to send all again")
     prefix = alert or ""
     with opened(config, database) as file:
         file.execute("BEGIN IMMEDIATE")

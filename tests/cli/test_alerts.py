@@ -67,6 +67,7 @@ def test_an_alert_is_shown_whole(fac, database):
 def test_replay_makes_the_dead_pending_and_the_gone_welcome(fac, database):
     """Only what was given up is tried again, from its first attempt; 410 is forgotten."""
     assert fac("alerts", "replay", "alert_b", "--database", database).code == 1
+    assert "leave it out" in fac("alerts", "replay", "", "--database", database).err
     outcome = fac("alerts", "replay", "--database", database)
 
     assert outcome.out == "1 deliveries will be tried again\n"
