@@ -21,7 +21,9 @@ def decide(
     limit: Annotated[int | None, typer.Option(help="The most clips of each label.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a bundle's thresholds on dev, and measure its decisions on calls made of test.
+    """Fit a bundle's thresholds and measure its decisions.
+
+    Fits on dev, measures on calls made of test.
 
     Prints, as Markdown: false alarms per 100 hours of human speech, synthetic calls detected, seconds of
     speech to the alarm, for one voice wideband and by telephone and for more voices on a leg; and what the

@@ -30,7 +30,9 @@ def replay(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score the evidence of an alert again, by the bundle that scored it.
+    """Score the evidence of an alert again.
+
+    The bundle that scored it does.
 
     On the backend that scored it (that is in the evidence, with its version and the processor) the scores are
     the same bit for bit; exit code 1 where one is not. Who reads evidence stands in the audit log.

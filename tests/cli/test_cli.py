@@ -13,15 +13,21 @@ from fac_stream.sources.devices import Device, Devices
 COMMANDS = [
     "run",
     "scan",
+    "explain",
+    "replay",
     "watch",
     "devices",
     "doctor",
     "train",
     "evaluate",
     "decide",
+    "average",
     "export",
     "alerts",
+    "audit",
     "config",
+    "evidence",
+    "history",
     "corpus",
 ]
 MICROPHONE = Device("headset", "", "pulse", 48_000, 1, monitor=False, default=True)
@@ -59,7 +65,7 @@ def test_every_command_explains_itself_with_an_example(fac, command):
     assert outcome.code == 0
     assert outcome.err == ""
     assert "Usage: fac" in outcome.out
-    assert "Example: fac " in outcome.out or command in {"alerts", "config", "corpus"}
+    assert "Example: fac " in outcome.out or command in {"alerts", "audit", "config", "corpus", "evidence", "history"}
 
 
 def test_the_list_of_commands_is_whole(fac):

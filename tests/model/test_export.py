@@ -86,7 +86,7 @@ def test_export_stays_in_the_bundle(exported):
 def test_export_brings_float32_back(bundle, monkeypatch):
     """A bundle whose graph was quantised is another one until it is exported again."""
     monkeypatch.setattr(training.export, "checked_graph", lambda bundle: b"graph")
-    monkeypatch.setattr(training.export, "self_test", lambda graph, bundle: [[0.0, 0.0]])
+    monkeypatch.setattr(training.export, "self_test", lambda graph, bundle: None)
     small = bundle.update(precision="int8", files={ONNX: b"small"})
     assert Bundle.load(small.path).model_id == small.model_id != bundle.model_id
     again = export_onnx(bundle.path)
