@@ -25,7 +25,7 @@ class Listener(Section):
     port: Port
     allow: tuple[Network, ...] = LOOPBACK
     """Networks whose machines may connect; everybody else is turned away."""
-    max_per_host: Annotated[int, Field(ge=1)] = 50
+    max_per_host: Annotated[int, Field(ge=1)] = 100
     """Calls at a time that one address may bring, so that it leaves room among ``ingest.max_calls``."""
 
     def allows(self, address: str) -> bool:

@@ -61,8 +61,11 @@ def decide(
         ManifestError: dev or test lacks a class.
         BundleError: the bundle is damaged or cannot be written.
         ScorerError: the gate or the model failed.
-        FacError: there is no human speech in test, or too little speech in dev to store anything.
+        FacError: there is no folder for the plot, no human speech in test, or too little speech in dev to store
+            anything.
     """
+    if plot and not plot.parent.is_dir():
+        raise FacError(f"--plot {plot}: there is no folder {plot.parent}; make it first")
     loaded, corpus = Bundle.load(bundle), Corpus.open(data)
     for split in (Split.DEV, Split.TEST):
         corpus.speech(split)

@@ -83,6 +83,12 @@ def test_a_corpus_without_speech_is_refused(trained, tones):
     assert (trained / "bundle" / "bundle.json").read_bytes() == before
 
 
+def test_a_plot_without_a_folder_is_refused_at_once(tmp_path):
+    """Not after minutes of measuring."""
+    with pytest.raises(FacError, match="make it first"):
+        decide(None, tmp_path / "no corpus", plot=tmp_path / "none" / "plot.png")
+
+
 def test_tables_change_no_id(trained, tmp_path):
     """Decisions are no part of what changes a score: the bundle's name@hash stays, and tables come back."""
     folder = shutil.copytree(trained / "bundle", tmp_path / "bundle")
