@@ -61,7 +61,7 @@ def decide(
         ManifestError: dev or test lacks a class.
         BundleError: the bundle is damaged or cannot be written.
         ScorerError: the gate or the model failed.
-        FacError: there is no folder for the plot, no human speech in test, or too little speech in dev to store
+        FacError: there is no folder for the plot, no human speech in test, or too little in dev to store
             anything.
     """
     if plot and not plot.parent.is_dir():
