@@ -163,7 +163,7 @@ async def test_a_subscriber_that_stops_reading_delays_nobody(tmp_path, monkeypat
     monkeypatch.setattr(live, "SEND_TIMEOUT_S", 0.2)
     # Decisions are never coalesced: this many of this length overflow the buffers of any kernel.
     total, published = 30_000, 0
-    async with serving(tmp_path, server={"subscriber_queue": 100_000}) as served:
+    async with serving(tmp_path, server={"subscriber_queue": 100_000}, alerts={"rules": []}) as served:
         bus = served.services.bus
         stuck_socket = await stuck(served)
         async with served.connect("/ws/events") as reader:
