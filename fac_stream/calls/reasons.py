@@ -9,7 +9,7 @@ from fac_stream.audio.speech import SpeechGate
 from fac_stream.calls.decision import SEVERITY, LegDecision, Thresholds, worst
 from fac_stream.calls.explanation import MOST_POINTS, Drivers, Span
 from fac_stream.calls.quality import UsualQuality
-from fac_stream.calls.recording import Recording, WindowRow, rows_of
+from fac_stream.calls.recording import Recording, WindowRow, judged
 from fac_stream.config import Config
 from fac_stream.errors import AudioError
 from fac_stream.events import Decision, Explanation
@@ -47,11 +47,8 @@ def explain_recording(
         AudioError: it cannot be used, or has no such leg.
         ScorerError: the model failed.
     """
-    judge = Judge(scorer, gate, config.speech)
     recording = Recording(source, config.windows.hop_s)
-    rows: list[WindowRow] = []
-    for windows in recording.blocks():
-        rows += rows_of(windows, judge.judge(windows).verdicts)
+    rows = judged(recording, Judge(scorer, gate, config.speech))
     limits = recording.thresholds(config.decision, scorer.tables)
     if leg is not None and leg not in limits:
         raise AudioError(f"{source} has no leg {leg!r}: it has {', '.join(limits)}")

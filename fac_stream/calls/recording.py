@@ -126,6 +126,18 @@ class Recording:
         return {leg: Thresholds.of(rule, tables, profile_of(leg, self.sample_rate)) for leg in self.legs}
 
 
+def judged(recording: Recording, judge: Judge) -> list[WindowRow]:
+    """Every window of a recording with its verdict, in this thread.
+
+    Raises:
+        DecodeError, AudioError, ScorerError: as ``score_recording``.
+    """
+    rows: list[WindowRow] = []
+    for windows in recording.blocks():
+        rows += rows_of(windows, judge.judge(windows).verdicts)
+    return rows
+
+
 def score_recording(
     source: Path | BinaryIO, scorer: Scorer, gate: SpeechGate, config: Config
 ) -> RecordingScore:
@@ -136,11 +148,8 @@ def score_recording(
         AudioError: its rate, its channels, its duration or its samples are out of bounds.
         ScorerError: the model failed.
     """
-    judge = Judge(scorer, gate, config.speech)
     recording = Recording(source, config.windows.hop_s)
-    rows: list[WindowRow] = []
-    for windows in recording.blocks():
-        rows += rows_of(windows, judge.judge(windows).verdicts)
+    rows = judged(recording, Judge(scorer, gate, config.speech))
     legs = recording.thresholds(config.decision, scorer.tables)
     return summarise(rows, legs, recording.duration_s, scorer.calibration.call_llr)
 
