@@ -12,6 +12,7 @@ import typer
 
 from fac_stream.commands import trial
 from fac_stream.commands.options import AsJson, ConfigFile
+from fac_stream.commands.terminal import printable
 from fac_stream.config_file import load
 from fac_stream.errors import ConfigError, FacError, StorageError
 
@@ -196,7 +197,7 @@ def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:
         states = ", ".join(_delivery(delivery) for delivery in entry["deliveries"]) or "no receivers"
         line = f"{entry['written_at']}  {data['alert_id']}  {entry['type']:14}  {what}  [{states}]"
         # Call ids come from outside: one must not steer the terminal.
-        typer.echo("".join(character if character.isprintable() else "?" for character in line))
+        typer.echo(printable(line))
 
 
 def _delivery(delivery: dict[str, Any]) -> str:

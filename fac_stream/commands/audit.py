@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fac_stream.commands.options import AsJson, ConfigFile
+from fac_stream.commands.terminal import printable
 from fac_stream.config import Config
 from fac_stream.config_file import load
 from fac_stream.errors import ConfigError, StorageError
@@ -113,7 +114,7 @@ def list_entries(
 
 def _plain(line: str) -> str:
     """Whoever wrote into the log must not steer the terminal of who reads it."""
-    return "".join(it if it.isprintable() else "?" for it in line)
+    return printable(line)
 
 
 def _path(config: Path | None, file: Path | None) -> Path:

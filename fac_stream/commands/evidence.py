@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fac_stream.commands.options import AsJson, ConfigFile
+from fac_stream.commands.terminal import printable
 from fac_stream.config_file import load
 from fac_stream.errors import StorageError
 
@@ -67,7 +68,7 @@ def list_evidence(*, config: ConfigFile = None, as_json: AsJson = False) -> None
                 f"  {entry.size / 1000:.0f} kB  {header.bundle}  call {header.call_id}  for: {header.purpose}"
             )
             # Call ids come from outside: one must not steer the terminal.
-            typer.echo("".join(character if character.isprintable() else "?" for character in text))
+            typer.echo(printable(text))
 
 
 @app.command(epilog="Example: fac evidence delete alert_0f3c1b")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fac_stream.commands.options import AsJson, ConfigFile, KeyFile
+from fac_stream.commands.terminal import printable
 from fac_stream.commands.training import training_part
 from fac_stream.config_file import load
 from fac_stream.errors import ConfigError, FacError
@@ -206,7 +207,7 @@ def _draw(path: Path, told: Told, seen: Sequence[dict[str, Any]]) -> None:
 
 def _headline(told: Told) -> str:
     when = "" if told.at_s is None else f" at {told.at_s:.1f} s"
-    name = "".join(c if c.isprintable() else "?" for c in Path(told.name).name)
+    name = printable(Path(told.name).name)
     return f"{name}, {told.leg}: {told.decision}{when}; {told.explanation.model}"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fac_stream.commands.options import AsJson, ConfigFile
+from fac_stream.commands.terminal import printable
 from fac_stream.config_file import load
 from fac_stream.config_storage import History
 from fac_stream.errors import ConfigError, FacError, StorageError
@@ -188,4 +189,4 @@ def _line(call: dict[str, Any]) -> str:
         numbers,
     ]
     # Ids and numbers come from outside: one must not steer the terminal.
-    return "".join(it if it.isprintable() else "?" for it in "  ".join(parts).rstrip())
+    return printable("  ".join(parts).rstrip())

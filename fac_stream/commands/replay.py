@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fac_stream.commands.options import AsJson, ConfigFile, KeyFile
+from fac_stream.commands.terminal import printable
 from fac_stream.config_file import load
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def replay(
     else:
         for line in _lines(header, excerpt.record, results, now):
             # Call ids come from outside: one must not steer the terminal.
-            typer.echo("".join(character if character.isprintable() else "?" for character in line))
+            typer.echo(printable(line))
     if not all(result.same for result in results):
         raise typer.Exit(1)
 
