@@ -79,7 +79,7 @@ async def test_calls_are_listed_and_told_in_detail(tmp_path):
             assert [call["call_id"] for call in listed] == ["now", "new", "old"]
             assert [call["end_reason"] for call in listed] == [None, "completed", "completed"]
             some = (await (await served.http.get("/api/calls?limit=2")).json())["calls"]
-            assert some == listed[:2]
+            assert [call["call_id"] for call in some] == ["now", "new"]
         detail = await (await served.http.get("/api/calls/old")).json()
         assert [point["end_s"] for point in detail["timeline"]["mixed"]] == [2.0, 2.5, 3.0]
         assert detail["legs"][0]["peak_score"] == 1.0
