@@ -56,6 +56,8 @@ class Recipe(Settings):
     """Both parameters of the Beta distribution of mixing weights (Zhang et al. 2018)."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """The classes aim at this half from 0 and 1."""
+    taught: Share = 0.0
+    """What the teachers that ``fac train`` is given say of each label, see ``training.teachers``."""
     speech_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
     """Weight of the second output's loss, where the network has one."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

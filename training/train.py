@@ -2,6 +2,7 @@
 
     fac train default corpus/ --out runs/default
     fac train default corpus/ --out runs/default --resume
+    fac train taught corpus/ --out runs/taught --teacher runs/default --teacher runs/foundation
     torchrun --nproc-per-node 4 -m fac_stream train default corpus/ --out runs/default
 
 The folder then holds ``bundle/`` (what ``fac run`` loads), ``history.json`` (a row an epoch),
@@ -13,7 +14,7 @@ epoch and batch number.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from training.machine import Place, joined
 from training.manifest import Label, Split
 from training.mixture import Batch, Mixture
 from training.recipe import Recipe
+from training.teachers import Teachers
 from training.watch import Watch
 
 Tell = Callable[[int, list[Tensor]], None]
@@ -47,7 +49,15 @@ PIECE = 8
 which do not fit into its cache."""
 
 
-def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, resume: bool = False) -> Path:
+def train(
+    recipe: Path,
+    data: Path,
+    out: Path,
+    *,
+    begin: Path | None = None,
+    teachers: Sequence[Path] = (),
+    resume: bool = False,
+) -> Path:
     """Train, export, calibrate and fit the decision on dev; returns the bundle's folder.
 
     Args:
@@ -55,11 +65,12 @@ def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, res
         data: manifest CSV or folder, see ``training.manifest``.
         out: the run's folder.
         begin: a bundle or a run of the recipe's network and front end to begin with, instead of chance.
-        resume: go on after the last finished epoch of this folder.
+        teachers: bundles or runs of the recipe's front end that give its share ``taught`` of each label.
+        resume: go on after the last finished epoch of this folder, with the same teachers.
 
     Raises:
-        ConfigError: the recipe cannot be used, the folder has no checkpoint of it to resume from, or the
-            bundle to begin with is another network's.
+        ConfigError: the recipe cannot be used, the folder has no checkpoint of it to resume from, the
+            bundle to begin with is another network's, or the teachers do not suit the recipe.
         ManifestError: the manifest cannot be used, or lacks a class in train or dev.
         AudioError: a clip cannot be used.
         BundleError: the bundle cannot be written.
@@ -73,6 +84,7 @@ def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, res
             mixture = Mixture.of(settings, corpus)
             run = Run.start(settings, -(-mixture.batches // place.count), place.device)
             begun = run.begin_with(begin) if begin else None
+            taught = Teachers(teachers, settings, place.device)
             out.mkdir(parents=True, exist_ok=True)
             if resume:
                 checkpoint.restore(out / "checkpoint", run)
@@ -80,7 +92,7 @@ def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, res
         judge = Judge(settings, front_end, corpus)
         with Watch(out / "tensorboard", run, silent=place.rank > 0) as watch:
             try:
-                fit(run, front_end, mixture, judge, place=place, watch=watch, out=out)
+                fit(run, front_end, mixture, judge, taught, place=place, watch=watch, out=out)
             except KeyboardInterrupt:
                 done = len(run.history)
                 watch.say(
@@ -91,12 +103,21 @@ def train(recipe: Path, data: Path, out: Path, *, begin: Path | None = None, res
                 raise
         if place.rank:
             return out / "bundle"
-        facts = summary(run, mixture) | ({"begun_with": begun} if begun else {})
+        lineage = {"begun_with": begun, "taught_by": taught.names}
+        facts = summary(run, mixture) | {key: value for key, value in lineage.items() if value}
         return ship(run, front_end, corpus, out, facts)
 
 
 def fit(
-    run: Run, front_end: nn.Module, mixture: Mixture, judge: Judge, *, place: Place, watch: Watch, out: Path
+    run: Run,
+    front_end: nn.Module,
+    mixture: Mixture,
+    judge: Judge,
+    teachers: Teachers,
+    *,
+    place: Place,
+    watch: Watch,
+    out: Path,
 ) -> None:
     """All epochs that are left, with a checkpoint after each."""
     network = place.parallel(run.network)
@@ -108,7 +129,7 @@ def fit(
     upcoming = batches(mixture, keys, run.settings.workers)
     while not run.finished:
         started = time.monotonic()
-        row = fit_epoch(run, network, front_end, upcoming, place=place, tell=watch.step)
+        row = fit_epoch(run, network, front_end, upcoming, teachers, place=place, tell=watch.step)
         if run.judges_next and not place.rank:
             row |= judge.figures(run.average)
         row["seconds"] = time.monotonic() - started
@@ -120,7 +141,14 @@ def fit(
 
 
 def fit_epoch(
-    run: Run, network: nn.Module, front_end: nn.Module, upcoming: Iterator[Batch], *, place: Place, tell: Tell
+    run: Run,
+    network: nn.Module,
+    front_end: nn.Module,
+    upcoming: Iterator[Batch],
+    teachers: Teachers,
+    *,
+    place: Place,
+    tell: Tell,
 ) -> Row:
     """One epoch of AdamW; returns learning rate, loss and accuracy on its batches.
 
@@ -129,6 +157,7 @@ def fit_epoch(
         network: ``run.network``, or what averages its gradients over processes.
         front_end: waves to images.
         upcoming: the batches.
+        teachers: have their say in the labels of new images, before any mask.
         place: this process's.
         tell: is told the step and the losses after each step.
     """
@@ -142,7 +171,8 @@ def fit_epoch(
     for step in range(run.steps):
         if step % settings.echo == 0:
             batch = next(upcoming)
-            drawn = to_images(batch, front_end, place.device)
+            images, synthetic, speech = to_images(batch, front_end, place.device)
+            drawn = images, teachers.label(images, synthetic), speech
             if settings.echo > 1:
                 echoes.keep(*drawn)
         else:

@@ -29,6 +29,10 @@ def train(
         Path | None,
         typer.Option("--from", help="Begin with the weights of this bundle or run.", metavar="FOLDER"),
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bundle or run that gives its part of the labels; repeatable.", metavar="FOLDER"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only examine recipe and data: files, doubles, split, balance.")
@@ -45,7 +49,10 @@ def train(
     if out is None:
         raise typer.BadParameter("a training needs --out FOLDER", param_hint="--out")
     with training_part("train") as module:
-        typer.echo(module.train(shipped(recipe, "recipe"), data, out, begin=begin, resume=resume))
+        bundle = module.train(
+            shipped(recipe, "recipe"), data, out, begin=begin, teachers=teacher or (), resume=resume
+        )
+        typer.echo(bundle)
 
 
 def average(
