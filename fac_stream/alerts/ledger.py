@@ -115,6 +115,8 @@ class _Write:
     about: tuple[str, str] | None = None
     """Receiver and message whose standing it changes; no message: the receiver's own."""
     told: asyncio.Event = field(default_factory=asyncio.Event)
+    refused: bool = False
+    """Whether the file will never take it."""
 
 
 class Ledger:
@@ -136,8 +138,8 @@ class Ledger:
         on_found: Callable[[str, Found], None],
         on_marked: Callable[[AlertMarked], object] = lambda _: None,
     ) -> None:
-        self.problem: str | None = None
-        """Why alerts would not survive a crash, in words."""
+        self._why: str | None = None
+        self._refused = 0
         self._database = database
         self._receivers = receivers
         self._on_found = on_found
@@ -150,6 +152,13 @@ class Ledger:
         self._untidy = False
 
     @property
+    def problem(self) -> str | None:
+        """Why alerts would not survive a crash, in words; what the file refused is told until a restart."""
+        if self._why or not self._refused:
+            return self._why
+        return f"alerts were left out of the file: {self._refused} records; the daemon's log has the details"
+
+    @property
     def unsaved(self) -> int:
         """Writes that wait for the disk."""
         return len(self._backlog)
@@ -159,12 +168,16 @@ class Ledger:
 
         Waits for ``PATIENCE_S`` at most; what the disk did not take then is tried again later.
         """
-        write = _Write(partial(_insert, messages, self._receivers, self._life))
-        self._append(write)
+        # One by one: a message that the file refuses takes no other with it.
+        writes = [_Write(partial(_insert, [it], self._receivers, self._life)) for it in messages]
+        for write in writes:
+            self._append(write)
         with suppress(TimeoutError):
-            async with asyncio.timeout(SHORT_PATIENCE_S if self.problem else PATIENCE_S):
-                await write.told.wait()
-        return write not in self._backlog
+            async with asyncio.timeout(SHORT_PATIENCE_S if self._why else PATIENCE_S):
+                for write in writes:
+                    await write.told.wait()
+        waiting = {id(write) for write in self._backlog}
+        return not any(write.refused or id(write) in waiting for write in writes)
 
     def note(self, receiver: Receiver, standing: Standing) -> None:
         """Write down what came of a delivery; never waits."""
@@ -187,7 +200,7 @@ class Ledger:
         """Write for ever what comes in, and look at what others wrote."""
         while True:
             await self._work()
-            if self.problem is None and self._changed.is_set():
+            if self._why is None and self._changed.is_set():
                 continue
             try:
                 async with asyncio.timeout(LOOK_EVERY_S):
@@ -199,7 +212,7 @@ class Ledger:
         """Write what waits; returns where the disk refuses."""
         while self._backlog:
             await self._work()
-            if self.problem:
+            if self._why:
                 return
 
     async def _work(self) -> None:
@@ -215,13 +228,13 @@ class Ledger:
                 self._trouble(str(error))
             except TimeoutError:  # it may happen yet: writing the same again does no harm
                 self._trouble("the disk does not answer")
-            except sqlite3.Error:
-                log.exception("a write of alerts is wrong and was left out")
-                self._forget(batch)
+            except sqlite3.Error as error:  # of no write of the batch: those are refused one by one
+                self._trouble(f"the file contradicts itself: {error}")
             else:
-                if self.problem:
+                if self._why:
                     log.info("alerts are saved again")
-                self.problem, self._seen = None, seen
+                self._why, self._seen = None, seen
+                self._refused += sum(write.refused for write in batch)
                 self._tell(found)
                 self._forget(batch)
                 self._tell_marks(marks)
@@ -244,7 +257,7 @@ class Ledger:
             # Before the batch: what it inserts is not found, but put into the outboxes by who recorded it.
             found = {receiver.id: _found(connection, receiver) for receiver in self._receivers}
         for write in batch:
-            write.run(connection)
+            _attempt(write, connection)
         return seen, found, untold(connection)
 
     def _tell(self, found: dict[str, Found]) -> None:
@@ -272,9 +285,22 @@ class Ledger:
             self._backlog.popleft()
 
     def _trouble(self, why: str) -> None:
-        if self.problem is None:
+        if self._why is None:
             log.error("alerts are not saved: a crash would lose those not yet delivered", why=why)
-        self.problem = f"alerts are kept in memory only: {why}"
+        self._why = f"alerts are kept in memory only: {why}"
+
+
+def _attempt(write: _Write, connection: sqlite3.Connection) -> None:
+    """Write it, or nothing of it where the file will never take it."""
+    connection.execute("SAVEPOINT attempt")
+    try:
+        write.run(connection)
+        write.refused = False
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, ValueError):
+        write.refused = True
+        log.exception("a record of alerts is wrong and was left out", about=write.about)
+        connection.execute("ROLLBACK TO attempt")
+    connection.execute("RELEASE attempt")
 
 
 def _insert(
@@ -290,7 +316,7 @@ def _insert(
             continue
         row = added.lastrowid or 0
         connection.executemany(
-            "INSERT INTO delivery (message, hook, state) VALUES (?, ?, 'pending')",
+            "INSERT OR REPLACE INTO delivery (message, hook, state) VALUES (?, ?, 'pending')",
             [(row, receiver.id) for receiver in receivers if receiver.wants(message)],
         )
         if row % PRUNE_EVERY == 0:

@@ -246,6 +246,26 @@ async def test_a_disk_that_hangs_is_not_waited_for_without_end(live, monkeypatch
         await house.until(lambda: not house.desk.problems)
 
 
+async def test_a_record_that_the_file_refuses_takes_no_other_with_it(live, tmp_path):
+    """The others of its batch are on disk, it goes out all the same, and health says what is not saved."""
+    async with live() as house:
+        await house.until(lambda: house.database.opened)
+        with closing(sqlite3.connect(tmp_path / "alerts.db")) as file, file:
+            file.execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON message WHEN CAST(NEW.body AS TEXT) LIKE '%call-1%'"
+                " BEGIN SELECT RAISE(ABORT, 'a damaged schema'); END"
+            )
+        for number in range(3):
+            house.raise_alert(f"call-{number}")
+        await house.until(lambda: len(house.posts) == 3)
+        await house.desk.drain()
+
+        assert stand(tmp_path / "alerts.db") == [("raised", "delivered", 1)] * 2
+        assert house.desk.ledger.unsaved == 0
+        [problem] = house.desk.problems
+        assert "1 record" in problem
+
+
 async def test_the_file_does_not_grow_for_ever(live, tmp_path, monkeypatch):
     """The oldest that were delivered go first, then the oldest dead; what is pending stays."""
     monkeypatch.setattr(ledger_module, "PRUNE_EVERY", 1)
