@@ -116,12 +116,13 @@ def recorded(wanted: Wanted, connection: sqlite3.Connection) -> list[AlertRecord
 
 
 def untold(connection: sqlite3.Connection) -> dict[int, AlertMarked]:
-    """Marks that were not published yet, by their number."""
+    """Marks that were not published yet, by their number; those that nobody can read count as published."""
     rows = connection.execute(
         "SELECT id, alert_id FROM mark WHERE told = 0 ORDER BY id LIMIT ?", (MAX_UNTOLD,)
     ).fetchall()
     marks = _marks(connection, {alert_id for _, alert_id in rows})
-    return {number: marks[alert_id][number] for number, alert_id in rows}
+    note_told([number for number, alert_id in rows if number not in marks[alert_id]], connection)
+    return {number: marks[alert_id][number] for number, alert_id in rows if number in marks[alert_id]}
 
 
 def note_told(numbers: Sequence[int], connection: sqlite3.Connection) -> None:
@@ -198,16 +199,23 @@ def _marks(connection: sqlite3.Connection, alerts: set[str]) -> dict[str, dict[i
             " WHERE mark.alert_id = ? ORDER BY mark.id",
             (alert_id,),
         )
-        found[alert_id] = {
-            number: AlertMarked(
-                time=datetime.fromtimestamp(at, UTC),
-                call_id=call_id,
-                leg=leg,
-                alert_id=alert_id,
-                mark=mark,
-                by=who,
-                note=note,
-            )
-            for number, mark, who, note, at, call_id, leg in rows
-        }
+        read = [(row[0], _mark(alert_id, row)) for row in rows]
+        found[alert_id] = {number: mark for number, mark in read if mark}
     return found
+
+
+def _mark(alert_id: str, row: Sequence[Any]) -> AlertMarked | None:
+    number, mark, who, note, at, call_id, leg = row
+    try:
+        return AlertMarked(
+            time=datetime.fromtimestamp(at, UTC),
+            call_id=call_id,
+            leg=leg,
+            alert_id=alert_id,
+            mark=mark,
+            by=who,
+            note=note,
+        )
+    except (ValueError, OverflowError, OSError):  # no time, or no mark
+        log.warning("a mark on disk cannot be read: it is left out", alert_id=alert_id, mark=number)
+        return None

@@ -140,6 +140,7 @@ class Database:
         self._connection = sqlite3.connect(
             self.path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False
         )
+        self._connection.text_factory = _text
         try:
             _prepare(self._connection, self._migrations, erases=self._erases)
         except BaseException:
@@ -180,6 +181,7 @@ def opened_beside(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise StorageError(f"{path}: there is no such file; has a daemon run with it?")
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    connection.text_factory = _text
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")
@@ -215,6 +217,11 @@ def _prepare(connection: sqlite3.Connection, migrations: Sequence[str], *, erase
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(migrations)}")
     connection.execute("COMMIT")
+
+
+def _text(stored: bytes) -> str:
+    """A damaged text is one text that nobody can read, rather than a file."""
+    return stored.decode(errors="replace")
 
 
 def _make_private(path: Path) -> None:

@@ -5,6 +5,7 @@ import time
 from contextlib import closing
 
 import pytest
+from structlog.testing import capture_logs
 
 from fac_stream.alerts import ledger as ledger_module
 from fac_stream.alerts.ledger import MIGRATIONS
@@ -226,6 +227,33 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date(live, tmp_path):
         assert (await house.desk.mark(said("alert_old"))).acknowledged
         assert await house.desk.mark(said("alert_bad")) is None
         assert house.desk.ledger.problem is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["marked_at = 9e99", "who = ''", "note = CAST(x'ff' AS TEXT), who = hex(zeroblob(99))"]
+)
+async def test_a_damaged_mark_is_left_out(live, tmp_path, damage):
+    """The daemon starts, says so once, and tells and shows the other marks."""
+    async with live() as house:
+        alert_id = await raised(house)
+    with closing(sqlite3.connect(tmp_path / "alerts.db")) as file, file:
+        for by in ("Ada", "Bob"):
+            marked(said(alert_id, by=by), file)
+        file.execute(f"UPDATE mark SET {damage} WHERE who = 'Ada'")
+
+    with capture_logs() as logs:
+        async with live() as second:
+            told = marks_of(second)
+            await second.until(lambda: told)
+            await second.desk.ledger.drain()
+            assert second.desk.problems == []
+            await second.desk.ledger._work()
+        said_so = len([it for it in logs if "a mark on disk" in it["event"]])
+        async with live() as third:
+            record = await third.desk.record(alert_id)
+
+    assert [it.by for it in told] == [it.by for it in record.marks] == ["Bob"]
+    assert said_so == 1
 
 
 @pytest.mark.parametrize("jump_s", [-40 * 365 * 86_400.0, 40 * 365 * 86_400.0])
