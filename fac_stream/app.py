@@ -176,7 +176,7 @@ class Daemon:
         outboxes = [Outbox(hook, send, self.metrics.on_delivery) for hook, send in hooks]
         rules = Rules(self.config.alerts.rules, self.config.alerts.allow)
         database = Database(_database(self.config.alerts), MIGRATIONS, erases=True)
-        desk = Desk(self.bus, database, outboxes, rules)
+        desk = Desk(self.bus, database, outboxes, rules, keep_days=_keep_alerts_days(self.config))
         self.metrics.gauge(
             "fac_alerts_allowed",
             "Synthetic voices that raised no alert: alerts.allow has them.",
@@ -310,6 +310,12 @@ async def _within(seconds: float, work: Awaitable[None]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await work
+
+
+def _keep_alerts_days(settings: config.Config) -> float:
+    """As long as their calls, and as their audio: it says nothing without what was said of the alert."""
+    evidence_days = settings.evidence.keep_days if settings.evidence.purpose else 0.0
+    return max(settings.history.keep_days, evidence_days)
 
 
 def _database(alerts: config_alerts.Alerts) -> Path | None:

@@ -38,12 +38,21 @@ ANSWER_S = 5.0
 class Desk:
     """Where alerts come in, are written down and go out."""
 
-    def __init__(self, bus: Bus, database: Database, outboxes: Sequence[Outbox], rules: Rules) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        database: Database,
+        outboxes: Sequence[Outbox],
+        rules: Rules,
+        *,
+        keep_days: float | None = None,
+    ) -> None:
         self.outboxes = outboxes
         self.rules = rules
         self._bus = bus
         self._by_receiver = {outbox.receiver.id: outbox for outbox in outboxes}
-        self.ledger = Ledger(database, [outbox.receiver for outbox in outboxes], self._on_found, bus.publish)
+        receivers = [outbox.receiver for outbox in outboxes]
+        self.ledger = Ledger(database, receivers, self._on_found, bus.publish, keep_days=keep_days)
         for outbox in outboxes:
             outbox.ledger = self.ledger
         self._database = database

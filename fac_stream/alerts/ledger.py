@@ -23,7 +23,8 @@ from typing import Literal
 import structlog
 
 from fac_stream.alerts.message import Message, Receiver
-from fac_stream.alerts.records import MARKS, forget_call, forget_marks, note_told, untold
+from fac_stream.alerts.records import MARKS, forget_call, note_told, untold
+from fac_stream.alerts.retention import Age, prune
 from fac_stream.errors import StorageError
 from fac_stream.events import AlertMarked, AlertResolved
 from fac_stream.storage.database import Database
@@ -32,10 +33,6 @@ log = structlog.get_logger(__name__)
 
 MAX_BACKLOG = 10_000
 """Writes that may wait for a disk that refuses; then the oldest is lost to the disk, not to the receivers."""
-KEEP_DELIVERED = 10_000
-"""Alert events kept where all is delivered; the oldest go first."""
-KEEP_DEAD = 20_000
-"""Alert events kept where a delivery was given up, or somebody marked the alert."""
 PRUNE_EVERY = 100
 LOOK_EVERY_S = 2.0
 """How often the file is looked at for what ``fac alerts`` changed, and a refused write is tried again."""
@@ -129,6 +126,7 @@ class Ledger:
             another program changed it. It may name deliveries that are known already.
         on_marked: called with every mark, by whatever program it was written; again after a crash, where it
             cannot be known whether it was told.
+        keep_days: after which an alert that is over is deleted; None: never.
     """
 
     def __init__(
@@ -137,6 +135,8 @@ class Ledger:
         receivers: Sequence[Receiver],
         on_found: Callable[[str, Found], None],
         on_marked: Callable[[AlertMarked], object] = lambda _: None,
+        *,
+        keep_days: float | None = None,
     ) -> None:
         self._why: str | None = None
         self._refused = 0
@@ -148,6 +148,7 @@ class Ledger:
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._life = uuid.uuid4().hex
+        self._age = Age(keep_days, [receiver.id for receiver in receivers], self._life)
         self._seen: tuple[int, int] | None = None
         self._untidy = False
 
@@ -222,7 +223,8 @@ class Ledger:
             self._untidy = False
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    seen, found, marks = await self._database.run(partial(self._transact, batch))
+                    seen, found, marks, aged = await self._database.run(partial(self._transact, batch))
+                    untidy |= bool(aged)
                     untidy = untidy and not await self._database.tidy()
             except StorageError as error:
                 self._trouble(str(error))
@@ -244,7 +246,7 @@ class Ledger:
 
     def _transact(
         self, batch: list[_Write], connection: sqlite3.Connection
-    ) -> tuple[tuple[int, int], dict[str, Found], dict[int, AlertMarked]]:
+    ) -> tuple[tuple[int, int], dict[str, Found], dict[int, AlertMarked], int]:
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         seen, found = (self._database.opened, version), {}
         if self._seen is None or self._seen[0] != seen[0]:
@@ -258,7 +260,7 @@ class Ledger:
             found = {receiver.id: _found(connection, receiver) for receiver in self._receivers}
         for write in batch:
             _attempt(write, connection)
-        return seen, found, untold(connection)
+        return seen, found, untold(connection), self._age.forget(connection)
 
     def _tell(self, found: dict[str, Found]) -> None:
         settled = {write.about for write in self._backlog}  # since the disk was read, or by this batch
@@ -320,21 +322,7 @@ def _insert(
             [(row, receiver.id) for receiver in receivers if receiver.wants(message)],
         )
         if row % PRUNE_EVERY == 0:
-            _prune(connection, row)
-
-
-def _prune(connection: sqlite3.Connection, newest: int) -> None:
-    unmarked = " AND NOT EXISTS (SELECT 1 FROM mark WHERE mark.alert_id = message.alert_id)"
-    for keep, states, also in (
-        (KEEP_DELIVERED, ("pending", "dead"), unmarked),
-        (KEEP_DEAD, ("pending", "pending"), ""),
-    ):
-        connection.execute(
-            "DELETE FROM message WHERE id <= ? AND NOT EXISTS"  # noqa: S608 - no part comes from outside
-            f" (SELECT 1 FROM delivery WHERE message = message.id AND state IN (?, ?)){also}",
-            (newest - keep, *states),
-        )
-    forget_marks(connection)
+            prune(connection, row)
 
 
 def _stand(hook: str, standing: Standing, connection: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ import structlog
 from fac_stream.config_storage import History
 from fac_stream.errors import StorageError
 from fac_stream.history.recorder import Recorder
+from fac_stream.storage.clock import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -18,8 +19,6 @@ EVERY_S = 3600.0
 RETRY_S = 60.0
 CALLS_A_TURN = 20
 """Calls that one transaction deletes, so that what is to be written need not wait long."""
-MAX_JUMP_S = 3600.0
-"""By how much the clock may have run ahead of the time that passed: beyond it nothing is deleted for age."""
 
 
 class Retention:
@@ -37,7 +36,7 @@ class Retention:
         self._settings = settings
         self._on_deleted = on_deleted
         self._first = True
-        self._clocks = time.time(), time.monotonic()
+        self._clock = Clock()
 
     async def run(self) -> None:
         """Keep to the rules for ever."""
@@ -56,7 +55,9 @@ class Retention:
         Raises:
             StorageError: the disk refuses; what was deleted so far is.
         """
-        too_old = 0 if self._clock_jumped() else await self._all(_delete_old, self._oldest())
+        newest = await self._recorder.ask(partial(_newest, int(self._clock.begun_at * 1e6)))
+        believed = self._clock.is_believed(newest)
+        too_old = await self._all(_delete_old, self._oldest()) if believed else 0
         too_much = await self._all(_delete_excess, self._settings.max_mb * 1_000_000)
         if too_old or too_much:
             log.info("old calls were deleted", for_age=too_old, for_size=too_much)
@@ -74,14 +75,11 @@ class Retention:
     def _oldest(self) -> int:
         return int((time.time() - self._settings.keep_days * 86_400) * 1e6)
 
-    def _clock_jumped(self) -> bool:
-        """Whether the clock was set: then the next run, an hour later, believes it."""
-        before, self._clocks = self._clocks, (time.time(), time.monotonic())
-        passed = self._clocks[1] - before[1]
-        jumped = abs(self._clocks[0] - before[0] - passed) > MAX_JUMP_S
-        if jumped:
-            log.warning("the clock jumped: this time no call is deleted for its age")
-        return jumped
+
+def _newest(before: int, connection: sqlite3.Connection) -> float | None:
+    """When the newest call before that began, Unix seconds."""
+    (newest,) = connection.execute("SELECT max(id) FROM call WHERE id < ?", (before,)).fetchone()
+    return None if newest is None else newest / 1e6
 
 
 def _delete_old(oldest: int, connection: sqlite3.Connection) -> int:

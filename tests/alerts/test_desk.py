@@ -2,15 +2,18 @@ import asyncio
 import json
 import sqlite3
 import threading
+import time
 from contextlib import asynccontextmanager, closing
 
 import pytest
 
 from fac_stream.alerts import ledger as ledger_module
+from fac_stream.alerts import retention as retention_module
 from fac_stream.alerts.desk import Desk
 from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.alerts.message import Attempt, Outcome
 from fac_stream.alerts.outbox import Outbox
+from fac_stream.alerts.records import Wanted
 from fac_stream.alerts.rules import Rules
 from fac_stream.bus import Bus
 from fac_stream.config_alerts import AlertRule
@@ -36,14 +39,14 @@ GONE = Attempt(Outcome.GONE, "HTTP 410")
 class House:
     """A desk on a file, a bus before it, and a receiver that answers as it is told."""
 
-    def __init__(self, path, answer=DELIVERED, **hook):
+    def __init__(self, path, answer=DELIVERED, keep_days=None, **hook):
         self.bus, self.answer, self.posts, self.alerts = Bus(), answer, [], []
         self.hook = Webhook(
             **{"url": "http://h/secret-path", "secret": SECRET, "first_retry_s": 600.0, **hook}
         )
         self.outbox = Outbox(self.hook, self._post, lambda outcome: None)
         self.database = Database(path, MIGRATIONS, erases=True)
-        self.desk = Desk(self.bus, self.database, [self.outbox], Rules([AlertRule()]))
+        self.desk = Desk(self.bus, self.database, [self.outbox], Rules([AlertRule()]), keep_days=keep_days)
         self.bus.listen(self._note)
 
     async def _post(self, message):
@@ -269,8 +272,8 @@ async def test_a_record_that_the_file_refuses_takes_no_other_with_it(live, tmp_p
 async def test_the_file_does_not_grow_for_ever(live, tmp_path, monkeypatch):
     """The oldest that were delivered go first, then the oldest dead; what is pending stays."""
     monkeypatch.setattr(ledger_module, "PRUNE_EVERY", 1)
-    monkeypatch.setattr(ledger_module, "KEEP_DELIVERED", 3)
-    monkeypatch.setattr(ledger_module, "KEEP_DEAD", 6)
+    monkeypatch.setattr(retention_module, "KEEP_DELIVERED", 3)
+    monkeypatch.setattr(retention_module, "KEEP_DEAD", 6)
     async with live(answer=REFUSED) as house:
         house.raise_alert("waits")
         await house.until(lambda: house.posts)
@@ -290,6 +293,52 @@ async def test_the_file_does_not_grow_for_ever(live, tmp_path, monkeypatch):
 
     assert [state for _, state, _ in four] == ["pending", "dead", *["delivered"] * 3]
     assert [state for _, state, _ in stand(tmp_path / "alerts.db")] == ["pending", *["delivered"] * 3]
+
+
+@pytest.fixture
+async def aged(live, tmp_path):
+    """A file with an alert that was delivered, and one that was not, of forty days ago; and a recent one."""
+    async with live(answer=REFUSED) as house:
+        house.raise_alert("waits")
+        await house.until(lambda: house.posts)
+        house.answer = DELIVERED
+        for number, call_id in enumerate(("call-of-ada", "call-of-bo"), 2):
+            house.raise_alert(call_id)
+            await house.until(lambda n=number: len(house.posts) == n)
+        for call_id in ("call-of-ada", "waits"):
+            house.bus.publish(CallEnded(call_id=call_id, reason="completed", duration_s=1, legs=[]))
+        await house.desk.drain()
+        await house.desk.mark(AlertMarked(alert_id=house.alerts[1].alert_id, mark="false_alarm", by="Ada"))
+    with closing(sqlite3.connect(tmp_path / "alerts.db")) as file, file:
+        old = "instr(CAST(body AS TEXT), 'call-of-bo') = 0"
+        file.execute(f"UPDATE message SET written_at = written_at - 40 * 86400 WHERE {old}")
+    return tmp_path
+
+
+async def lived(live, **settings):
+    """A daemon lives until it has looked at its file; the calls whose alerts stand there then."""
+    async with live(**settings) as house:
+        await house.until(lambda: house.desk.ledger._seen)
+        await house.desk.ledger.drain()
+        return {it.raised.call_id for it in await house.desk.records(Wanted())}
+
+
+async def test_alerts_are_kept_for_their_days(live, aged):
+    """What is over is deleted with its marks, out of every byte; what a receiver waits for stays."""
+    assert await lived(live) == {"waits", "call-of-ada", "call-of-bo"}
+    assert await lived(live, keep_days=41) == {"waits", "call-of-ada", "call-of-bo"}
+    assert await lived(live, keep_days=30) == {"waits", "call-of-bo"}
+
+    held = b"".join(it.read_bytes() for it in aged.glob("alerts.db*"))
+    assert [it for it in (b"call-of-ada", b"Ada") if it in held] == []
+
+
+async def test_alerts_wait_for_a_clock_that_can_be_believed(live, aged, monkeypatch):
+    """A daemon that starts ten years ahead deletes nothing for its age."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3650 * 86_400)
+
+    assert await lived(live, keep_days=30) == {"waits", "call-of-ada", "call-of-bo"}
 
 
 async def test_the_alerts_of_a_deleted_call_are_gone(live, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fac_stream.alerts import ledger as ledger_module
+from fac_stream.alerts import retention as retention_module
 from fac_stream.alerts.ledger import MIGRATIONS
 from fac_stream.alerts.message import Message
 from fac_stream.alerts.records import MAX_MARKS, Wanted, marked
@@ -182,8 +183,8 @@ async def test_alerts_are_listed_in_pages(live):
 async def test_marked_alerts_stay_longer(live, tmp_path, monkeypatch):
     """They are what a model learns from; in the end their marks go with them."""
     monkeypatch.setattr(ledger_module, "PRUNE_EVERY", 1)
-    monkeypatch.setattr(ledger_module, "KEEP_DELIVERED", 2)
-    monkeypatch.setattr(ledger_module, "KEEP_DEAD", 4)
+    monkeypatch.setattr(retention_module, "KEEP_DELIVERED", 2)
+    monkeypatch.setattr(retention_module, "KEEP_DEAD", 4)
     async with live() as house:
         ids = [await raised(house, "marked")]
         await house.desk.mark(said(ids[0]))

@@ -32,6 +32,24 @@ def clock(monkeypatch):
     return Clock(monkeypatch, real)
 
 
+async def placed(house, call_id, days):
+    """A call so many days from now."""
+    house.call(call_id)
+    await house.recorder.drain()
+
+    def move(connection):
+        microseconds = int(days * DAY_S * 1e6)
+        connection.execute("PRAGMA defer_foreign_keys = ON")
+        (number,) = connection.execute("SELECT id FROM call WHERE call_id = ?", (call_id,)).fetchone()
+        for statement in (
+            "UPDATE call SET id = id + ? WHERE id = ?",
+            "UPDATE leg SET call = call + ? WHERE call = ?",
+        ):
+            connection.execute(statement, (microseconds, number))
+
+    await house.recorder.ask(move)
+
+
 async def test_what_is_too_old_goes(tmp_path, clock, monkeypatch):
     """Ended calls and health alerts beyond their days; calls that go on stay; the run is told."""
     monkeypatch.setattr(retention_module, "CALLS_A_TURN", 3)
@@ -108,17 +126,57 @@ async def test_a_file_that_never_shrinks_keeps_what_fits(tmp_path):
         assert path.stat().st_size >= size
 
 
-async def test_a_clock_that_jumps_deletes_nothing_at_once(tmp_path, clock):
-    """A wrong date is given an hour to be put right; one that stays is believed."""
+@pytest.mark.parametrize(("jump_days", "hours"), [(9, 1), (3650, 24)])
+async def test_a_clock_that_jumps_deletes_nothing_at_once(tmp_path, clock, jump_days, hours):
+    """A wrong date is given an hour to be put right, a wild one a day; one that stays is believed."""
     async with living(tmp_path / "history.db", keep_days=7) as house:
         retention = Retention(house.recorder, house.settings, lambda *counts: None)
         house.call()
         await house.recorder.drain()
         await retention.retain()
-        clock.wall += 3650 * DAY_S
+        clock.wall += jump_days * DAY_S
         await retention.retain()
+        for _ in range(hours - 1):
+            clock.advance(3600)
+            await retention.retain()
         assert len(await house.find()) == 1
 
         clock.advance(3600)
+        await retention.retain()
+        assert await house.find() == []
+
+
+async def test_a_daemon_that_starts_years_ahead_deletes_nothing(tmp_path, clock):
+    """Nor does a call by the wrong clock make it believed; put right, it deletes what is too old."""
+    async with living(tmp_path / "history.db", keep_days=7) as house:
+        await placed(house, "old", -10)
+        await placed(house, "recent", -5)
+        right = clock.wall
+        clock.wall += 3650 * DAY_S
+        retention = Retention(house.recorder, house.settings, lambda *counts: None)
+        await retention.retain()
+        await placed(house, "by-the-wrong-clock", 3650)
+        clock.advance(3600)
+        await retention.retain()
+        assert len(await house.find()) == 3
+
+        clock.wall = right
+        for _ in range(26):
+            await retention.retain()
+            clock.advance(3600)
+        assert {it["call_id"] for it in await house.find()} == {"recent", "by-the-wrong-clock"}
+
+
+async def test_a_month_without_calls_is_no_reason_to_keep_them_for_ever(tmp_path, clock):
+    """The clock of a daemon that was off for long is believed after a day."""
+    async with living(tmp_path / "history.db", keep_days=7) as house:
+        house.call()
+        await house.recorder.drain()
+        clock.advance(40 * DAY_S)
+        retention = Retention(house.recorder, house.settings, lambda *counts: None)
+        await retention.retain()
+        assert len(await house.find()) == 1
+
+        clock.advance(DAY_S)
         await retention.retain()
         assert await house.find() == []
