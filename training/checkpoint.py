@@ -46,7 +46,7 @@ class Run:
         """
         torch.manual_seed(settings.seed)
         try:
-            network = build(settings.network).to(device)
+            network = build(settings.trained_network).to(device)
         except ValueError as error:
             raise ConfigError(f"network: {error}") from error
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
@@ -69,8 +69,14 @@ class Run:
         found = Weights.of(folder)
         if (found.network, found.front_end) != (self.settings.network, self.settings.front_end_config):
             raise ConfigError(f"{folder}: has another network or front end than the recipe")
-        self.network.load_state_dict(found.tensors)
-        self.average.load_state_dict(found.tensors)
+        fresh = self.network.state_dict()
+        # Outputs that guess hints are new, and stay fresh.
+        tensors = {
+            name: torch.cat([value, fresh[name][len(value) :].cpu()]) if value.dim() else value
+            for name, value in found.tensors.items()
+        }
+        self.network.load_state_dict(tensors)
+        self.average.load_state_dict(tensors)
         self.best = _copy(self.network)
         return found.name
 
@@ -162,8 +168,9 @@ class Weights:
             state = json.loads((folder / "checkpoint" / "state.json").read_text())
             tensors = load_file(folder / "checkpoint" / "average.safetensors")
             settings = Recipe.model_validate(state["recipe"])
+            tensors = restricted(tensors, settings.network).state_dict()
             name = f"{settings.name} {settings.version}, epoch {len(state['history'])} of {settings.epochs}"
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ConfigError(f"{folder}: its checkpoint cannot be read: {error}") from error
         return cls(tensors, settings.network, settings.front_end_config, name)
 
@@ -222,6 +229,16 @@ def restore(folder: Path, run: Run) -> None:
         run.best, run.history = parts["best"], state["history"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} is damaged: {error}; start without --resume") from error
+
+
+def restricted(tensors: dict[str, Tensor], config: NetworkConfig) -> nn.Module:
+    """The network without the outputs that guessed hints in training, listening."""
+    network = build(config)
+    own = network.state_dict()
+    network.load_state_dict(
+        {name: value[: len(own[name])] if value.dim() else value for name, value in tensors.items()}
+    )
+    return network.eval()
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

@@ -39,6 +39,8 @@ class Batch:
     """``[B]``, 1 where a machine speaks; without meaning where there is no speech."""
     speech: Floats
     """``[B]``, 1 where somebody or something speaks."""
+    clips: npt.NDArray[np.int64]
+    """``[B]``, the number of the training clip of either class that each is cut from; -1 of any other."""
     stripes: Floats
     """``[B, 2, S, 2]``: for frames and for bands of the image, S stripes to mask, each a place, as a share of
     the room there is, and a width; unused ones are 0 wide."""
@@ -54,6 +56,8 @@ class Pick:
 
     pcm: Pcm
     label: Label
+    clip: int = -1
+    """Its number among the training clips; -1 for a copy, or what is no speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +139,14 @@ class Mixture:
         windows = [
             window for group in self._groups(epoch, number, rng) for window in self._windows(group, rng)
         ]
-        labels = [label for label, _, _ in windows]
+        labels = [pick.label for pick, _, _ in windows]
         speech = np.array([label != Label.NONSPEECH for label in labels], np.float32)
         partner, kept = self._mix(speech, rng)
         return Batch(
             waves=np.stack([wave for _, wave, _ in windows]),
             synthetic=np.array([label == Label.FAKE for label in labels], np.float32),
             speech=speech,
+            clips=np.array([pick.clip for pick, _, _ in windows], np.int64),
             stripes=pack([stripes for _, _, stripes in windows]),
             partner=partner,
             kept=kept,
@@ -189,7 +194,7 @@ class Mixture:
         return Group((self._pick(human), Pick(copy, Label.FAKE)), same_place=True, same_channel=shared)
 
     def _pick(self, number: int) -> Pick:
-        return Pick(self.speech.pcm[number], self.speech.clips[number].label)
+        return Pick(self.speech.pcm[number], self.speech.clips[number].label, number)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         count = self.batches * (self.settings.batch_size - self.unvoiced)
@@ -199,7 +204,7 @@ class Mixture:
 
     def _windows(
         self, group: Group, rng: np.random.Generator
-    ) -> Iterator[tuple[Label, Samples, dict[str, Stripes]]]:
+    ) -> Iterator[tuple[Pick, Samples, dict[str, Stripes]]]:
         start, chain = -1, None
         for pick in group.picks:
             if start < 0 or not group.same_place:
@@ -212,7 +217,7 @@ class Mixture:
                     stripes[name] = parameters
                 else:
                     wave = augmentation.apply(wave, parameters)
-            yield pick.label, wave, stripes
+            yield pick, wave, stripes
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, Augmentation[Any], Any]]:
         return [

@@ -58,6 +58,10 @@ class Recipe(Settings):
     """The classes aim at this half from 0 and 1."""
     taught: Share = 0.0
     """What the teachers that ``fac train`` is given say of each label, see ``training.teachers``."""
+    hints: Annotated[int, Field(ge=0, le=1024)] = 0
+    """How much of a pretrained network's notes this one learns to guess, see ``training.hints``."""
+    hint_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
+    """Weight of the mean squared error of these guesses."""
     speech_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
     """Weight of the second output's loss, where the network has one."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -90,6 +94,14 @@ class Recipe(Settings):
     """Epochs without gain after which training ends; at least ``dev_every``."""
     workers: Annotated[int, Field(ge=0, le=256)] = 1
     """Processes that make batches ahead; 0 makes them between the steps. They do not change the result."""
+
+    @property
+    def trained_network(self) -> NetworkConfig:
+        """The network, with one more output for each hint while it learns."""
+        if not self.hints:
+            return self.network
+        outputs = {"outputs": int(self.network.settings.get("outputs", 2)) + self.hints}
+        return self.network.model_copy(update={"settings": {**self.network.settings, **outputs}})
 
     @property
     def front_end_config(self) -> FrontEndConfig:

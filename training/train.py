@@ -2,7 +2,7 @@
 
     fac train default corpus/ --out runs/default
     fac train default corpus/ --out runs/default --resume
-    fac train taught corpus/ --out runs/taught --teacher runs/default --teacher runs/foundation
+    fac train taught corpus/ --out runs/taught --teacher runs/a --teacher runs/b --hints hints.npz
     torchrun --nproc-per-node 4 -m fac_stream train default corpus/ --out runs/default
 
 The folder then holds ``bundle/`` (what ``fac run`` loads), ``history.json`` (a row an epoch),
@@ -33,7 +33,9 @@ from training.dataset import Corpus
 from training.echo import Echoes
 from training.evidence import fit_decision
 from training.export import export_onnx
+from training.hints import Hints, hint_loss
 from training.judge import Judge, forward
+from training.lesson import Lesson, Lessons
 from training.loader import batches
 from training.machine import Place, joined
 from training.manifest import Label, Split
@@ -44,10 +46,6 @@ from training.watch import Watch
 
 Tell = Callable[[int, list[Tensor]], None]
 
-PIECE = 8
-"""Windows that a CPU makes images of at a time. Measured on one core: 2.1 ms a window, 4.7 in batches of 64,
-which do not fit into its cache."""
-
 
 def train(
     recipe: Path,
@@ -56,6 +54,7 @@ def train(
     *,
     begin: Path | None = None,
     teachers: Sequence[Path] = (),
+    hints: Path | None = None,
     resume: bool = False,
 ) -> Path:
     """Train, export, calibrate and fit the decision on dev; returns the bundle's folder.
@@ -66,11 +65,12 @@ def train(
         out: the run's folder.
         begin: a bundle or a run of the recipe's network and front end to begin with, instead of chance.
         teachers: bundles or runs of the recipe's front end that give its share ``taught`` of each label.
-        resume: go on after the last finished epoch of this folder, with the same teachers.
+        hints: what ``fac corpus embed`` noted of the clips, where the recipe asks for ``hints``.
+        resume: go on after the last finished epoch of this folder, with the same teachers and hints.
 
     Raises:
         ConfigError: the recipe cannot be used, the folder has no checkpoint of it to resume from, the
-            bundle to begin with is another network's, or the teachers do not suit the recipe.
+            bundle to begin with is another network's, or teachers or hints do not suit the recipe.
         ManifestError: the manifest cannot be used, or lacks a class in train or dev.
         AudioError: a clip cannot be used.
         BundleError: the bundle cannot be written.
@@ -85,14 +85,16 @@ def train(
             run = Run.start(settings, -(-mixture.batches // place.count), place.device)
             begun = run.begin_with(begin) if begin else None
             taught = Teachers(teachers, settings, place.device)
+            hinted = Hints.of(hints, mixture.speech.clips, settings.hints)
             out.mkdir(parents=True, exist_ok=True)
             if resume:
                 checkpoint.restore(out / "checkpoint", run)
         front_end = LogSpectrogram(settings.front_end_config).to(place.device)
+        lessons = Lessons(front_end, taught, hinted, place.device)
         judge = Judge(settings, front_end, corpus)
         with Watch(out / "tensorboard", run, silent=place.rank > 0) as watch:
             try:
-                fit(run, front_end, mixture, judge, taught, place=place, watch=watch, out=out)
+                fit(run, lessons, mixture, judge, place=place, watch=watch, out=out)
             except KeyboardInterrupt:
                 done = len(run.history)
                 watch.say(
@@ -103,21 +105,13 @@ def train(
                 raise
         if place.rank:
             return out / "bundle"
-        lineage = {"begun_with": begun, "taught_by": taught.names}
+        lineage = {"begun_with": begun, "taught_by": taught.names, "hinted_by": hinted.by}
         facts = summary(run, mixture) | {key: value for key, value in lineage.items() if value}
         return ship(run, front_end, corpus, out, facts)
 
 
 def fit(
-    run: Run,
-    front_end: nn.Module,
-    mixture: Mixture,
-    judge: Judge,
-    teachers: Teachers,
-    *,
-    place: Place,
-    watch: Watch,
-    out: Path,
+    run: Run, lessons: Lessons, mixture: Mixture, judge: Judge, *, place: Place, watch: Watch, out: Path
 ) -> None:
     """All epochs that are left, with a checkpoint after each."""
     network = place.parallel(run.network)
@@ -129,7 +123,7 @@ def fit(
     upcoming = batches(mixture, keys, run.settings.workers)
     while not run.finished:
         started = time.monotonic()
-        row = fit_epoch(run, network, front_end, upcoming, teachers, place=place, tell=watch.step)
+        row = fit_epoch(run, network, lessons, upcoming, place=place, tell=watch.step)
         if run.judges_next and not place.rank:
             row |= judge.figures(run.average)
         row["seconds"] = time.monotonic() - started
@@ -141,23 +135,15 @@ def fit(
 
 
 def fit_epoch(
-    run: Run,
-    network: nn.Module,
-    front_end: nn.Module,
-    upcoming: Iterator[Batch],
-    teachers: Teachers,
-    *,
-    place: Place,
-    tell: Tell,
+    run: Run, network: nn.Module, lessons: Lessons, upcoming: Iterator[Batch], *, place: Place, tell: Tell
 ) -> Row:
     """One epoch of AdamW; returns learning rate, loss and accuracy on its batches.
 
     Args:
         run: whose weights are moved.
         network: ``run.network``, or what averages its gradients over processes.
-        front_end: waves to images.
+        lessons: makes them of the batches.
         upcoming: the batches.
-        teachers: have their say in the labels of new images, before any mask.
         place: this process's.
         tell: is told the step and the losses after each step.
     """
@@ -171,17 +157,16 @@ def fit_epoch(
     for step in range(run.steps):
         if step % settings.echo == 0:
             batch = next(upcoming)
-            images, synthetic, speech = to_images(batch, front_end, place.device)
-            drawn = images, teachers.label(images, synthetic), speech
+            lesson = lessons.of(batch)
             if settings.echo > 1:
-                echoes.keep(*drawn)
+                echoes.keep(lesson)
         else:
-            drawn = echoes.draw()
+            lesson = echoes.draw()
         for group in run.optimizer.param_groups:
             group["lr"] = run.learning_rate(step)
-        images, synthetic, speech = disguised(*drawn, batch)
-        logits = forward(network, images, settings.precision)
-        loss = loss_of(logits, synthetic, speech, settings)
+        lesson = lesson.disguised(batch)
+        logits = forward(network, lesson.images, settings.precision)
+        loss = loss_of(logits, lesson, settings)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs lack it
         if settings.clip_norm:
@@ -189,77 +174,37 @@ def fit_epoch(
         run.optimizer.step()
         run.follow(step)
         losses.append(loss.detach())
-        right = ((logits[:, 0] > 0) == (synthetic > 0.5)) * speech
-        hits.append(right.sum() / speech.sum())
+        right = ((logits[:, 0] > 0) == (lesson.synthetic > 0.5)) * lesson.speech
+        hits.append(right.sum() / lesson.speech.sum())
         tell(step, losses)
     means = place.mean([float(torch.stack(values).mean()) for values in (losses, hits)])
     return {"epoch": epoch + 1, "lr": run.learning_rate(step), "loss": means[0], "accuracy": means[1]}
 
 
-@torch.no_grad()
-def to_images(batch: Batch, front_end: nn.Module, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Images ``[B, channels, bands, frames]``; what is synthetic, and speech, ``[B]``."""
-    waves, synthetic, speech = (
-        torch.from_numpy(part).to(device) for part in (batch.waves, batch.synthetic, batch.speech)
-    )
-    pieces = torch.split(waves, PIECE if device.type == "cpu" else len(waves))
-    return torch.cat([front_end(piece) for piece in pieces]), synthetic, speech
-
-
-def disguised(
-    images: Tensor, synthetic: Tensor, speech: Tensor, batch: Batch
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``to_images`` gave, under the masks of ``batch`` and mixed as it says."""
-    stripes, partner, kept = (
-        torch.from_numpy(part).to(images.device) for part in (batch.stripes, batch.partner, batch.kept)
-    )
-    images = masked(images, stripes)
-    if (batch.kept < 1.0).any():
-        own = kept[:, None, None, None]
-        images = own * images + (1.0 - own) * images[partner]
-        synthetic = kept * synthetic + (1.0 - kept) * synthetic[partner]
-    return images, synthetic, speech
-
-
-def masked(images: Tensor, stripes: Tensor) -> Tensor:
-    """Each image ``[B, channels, bands, frames]`` with its mean where ``Batch.stripes`` lie."""
-    frames = _covered(stripes[:, 0], images.shape[-1])
-    bands = _covered(stripes[:, 1], images.shape[-2])
-    hidden = (frames[:, None, :] | bands[:, :, None])[:, None]
-    return torch.where(hidden, images.mean(dim=(-1, -2), keepdim=True), images)
-
-
-def _covered(stripes: Tensor, size: int) -> Tensor:
-    """Which of ``size`` lines lie in one of the stripes ``[B, S, 2]``, bool ``[B, size]``."""
-    starts, widths = stripes[..., 0], stripes[..., 1]
-    first = torch.round(starts * (size - widths).clamp(min=0))[..., None]
-    line = torch.arange(size, device=stripes.device)
-    return ((line >= first) & (line < first + widths[..., None])).any(dim=1)
-
-
-def loss_of(logits: Tensor, synthetic: Tensor, speech: Tensor, settings: Recipe) -> Tensor:
+def loss_of(logits: Tensor, lesson: Lesson, settings: Recipe) -> Tensor:
     """Cross-entropy of synthetic where there is speech and, with a second output, of speech everywhere.
 
     Args:
-        logits: ``[B, outputs]``.
-        synthetic: ``[B]``, from 0 to 1.
-        speech: ``[B]``, 0 or 1.
-        settings: weight of the second, and smoothing of both.
+        logits: ``[B, outputs + H]``; the last guess the hints, if there are any.
+        lesson: what they should be.
+        settings: weight of the second output and of the hints, and smoothing of the classes.
     """
-    smoothing = settings.label_smoothing
-    aims = [target * (1.0 - smoothing) + 0.5 * smoothing for target in (synthetic, speech)]
+    smoothing, outputs = settings.label_smoothing, logits.shape[1] - settings.hints
+    aims = [target * (1.0 - smoothing) + 0.5 * smoothing for target in (lesson.synthetic, lesson.speech)]
     each = binary_cross_entropy_with_logits(logits[:, 0], aims[0], reduction="none")
-    loss = (each * speech).sum() / speech.sum()
-    if logits.shape[1] > 1:
+    loss = (each * lesson.speech).sum() / lesson.speech.sum()
+    if outputs > 1:
         loss = loss + settings.speech_weight * binary_cross_entropy_with_logits(logits[:, 1], aims[1])
+    if settings.hints:
+        loss = loss + settings.hint_weight * hint_loss(logits[:, outputs:], lesson.hints)
     return loss
 
 
 def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: dict[str, Any]) -> Path:
     """The best epoch's weights as a calibrated bundle with its graph; ``facts`` tell of the training."""
-    run.average.load_state_dict(run.best)
+    network = checkpoint.restricted(run.best, run.settings.network).to(front_end.triangles.device)
     silence = torch.zeros(1, front_end.config.window_samples, device=front_end.triangles.device)
-    outputs = forward(run.average.eval(), front_end(silence), "fp32").shape[1]
+    outputs = forward(network, front_end(silence), "fp32").shape[1]
     unfinished = Bundle.save(
         out / "bundle.unfinished",
         name=run.settings.name,
@@ -268,7 +213,7 @@ def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: 
         network=run.settings.network,
         outputs=("synthetic", "speech")[:outputs],
         calibration=Calibration(),
-        tensors=weights_of(run.average),
+        tensors=weights_of(network),
         training=facts,
     )
     # A bundle without calibration looks like one with: it gets its name only when all is in it.

@@ -33,6 +33,10 @@ def train(
         list[Path] | None,
         typer.Option(help="Bundle or run that gives its part of the labels; repeatable.", metavar="FOLDER"),
     ] = None,
+    hints: Annotated[
+        Path | None,
+        typer.Option(help="What fac corpus embed wrote, for a recipe with hints.", metavar="FILE"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only examine recipe and data: files, doubles, split, balance.")
@@ -50,7 +54,13 @@ def train(
         raise typer.BadParameter("a training needs --out FOLDER", param_hint="--out")
     with training_part("train") as module:
         bundle = module.train(
-            shipped(recipe, "recipe"), data, out, begin=begin, teachers=teacher or (), resume=resume
+            shipped(recipe, "recipe"),
+            data,
+            out,
+            begin=begin,
+            teachers=teacher or (),
+            hints=hints,
+            resume=resume,
         )
         typer.echo(bundle)
 
@@ -161,6 +171,21 @@ def revoice(
     typer.echo(f"{made} new copies in {out / 'manifest.csv'}; median likeness to originals {likeness:.2f}")
     if likeness < module.LIKE:
         typer.echo(f"below {module.LIKE}: compare the vocoder's analysis with its training code", err=True)
+
+
+@corpus.command(epilog="Example: fac corpus embed corpus/ --by mine:embed --out hints.npz")
+def embed(
+    *,
+    data: Data,
+    by: Annotated[
+        str, typer.Option(help="Python function: samples and 16000 to numbers.", metavar="MODULE:NAME")
+    ],
+    out: Annotated[Path, typer.Option(help="The file, npz.", metavar="FILE", dir_okay=False)],
+) -> None:
+    """Note what a pretrained network of yours hears in each training clip: hints for fac train --hints."""
+    with training_part("hints") as module:
+        count = module.embed(data, by, out)
+    typer.echo(f"{count} clips in {out}")
 
 
 def _check(recipe: Path, data: Path, *, as_json: bool) -> None:

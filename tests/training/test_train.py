@@ -20,6 +20,7 @@ from training import train as module
 from training.augment import IMAGE, augmentations
 from training.checkpoint import Run
 from training.evaluate import evaluate
+from training.lesson import Lesson, masked
 from training.manifest import ManifestError
 from training.mixture import pack
 from training.recipe import Recipe
@@ -122,7 +123,7 @@ def test_the_command_trains(tones, tmp_path, monkeypatch):
         "predecessor.yaml",
         tones,
         tmp_path / "run",
-        {"begin": None, "resume": True},
+        {"begin": None, "teachers": (), "hints": None, "resume": True},
     )
     assert CliRunner().invoke(app, [*arguments, str(recipe)]).exit_code == 2
 
@@ -206,7 +207,7 @@ def test_whole_batches_are_masked_as_one_image_is(name):
     images = rng.normal(size=(51, 2, 30, 40)).astype(np.float32)
     wanted = [mask.apply(*pair) for pair in zip(images, drawn, strict=False)]
     stripes = pack([*({name: stripes} for stripes in drawn), {}])
-    found = module.masked(torch.from_numpy(images), torch.from_numpy(stripes)).numpy()
+    found = masked(torch.from_numpy(images), torch.from_numpy(stripes)).numpy()
     np.testing.assert_allclose(found, np.stack([*wanted, images[-1]]), atol=1e-6)
 
 
@@ -215,11 +216,12 @@ def test_windows_without_speech_train_the_second_output_only():
     speech, synthetic = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
     settings = Recipe(**RECIPE | {"speech_weight": 0.5})
     logits = torch.tensor([[0.3, 2.0], [0.4, 1.0], [5.0, -1.0]], requires_grad=True)
-    module.loss_of(logits, synthetic, speech, settings).backward()
+    lesson = Lesson(torch.empty(3, 0), synthetic, speech, torch.empty(3, 0))
+    module.loss_of(logits, lesson, settings).backward()
     assert logits.grad[2, 0] == 0.0
     assert (logits.grad[:2] != 0.0).all()
     assert logits.grad[2, 1] > 0.0
-    single = module.loss_of(logits[:, :1], synthetic, speech, settings)
+    single = module.loss_of(logits[:, :1], lesson, settings)
     expected = (np.logaddexp(0, 0.3) + np.logaddexp(0, -0.4)) / 2
     assert single.item() == pytest.approx(expected, abs=1e-6)
 
