@@ -106,8 +106,7 @@ def train(
         if place.rank:
             return out / "bundle"
         lineage = {"begun_with": begun, "taught_by": taught.names, "hinted_by": hinted.by}
-        facts = summary(run, mixture) | {key: value for key, value in lineage.items() if value}
-        return ship(run, front_end, corpus, out, facts)
+        return ship(run, front_end, corpus, out, summary(run, mixture, lineage))
 
 
 def fit(
@@ -223,8 +222,8 @@ def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: 
     return unfinished.path.rename(out / "bundle")
 
 
-def summary(run: Run, mixture: Mixture) -> dict[str, Any]:
-    """On what and how the bundle was trained, plain JSON."""
+def summary(run: Run, mixture: Mixture, lineage: dict[str, Any]) -> dict[str, Any]:
+    """On what and how the bundle was trained, plain JSON; of its lineage what there is."""
     speech = mixture.speech
     sources: dict[tuple[str, str, str], int] = {}
     for clip in speech.clips:
@@ -245,4 +244,5 @@ def summary(run: Run, mixture: Mixture) -> dict[str, Any]:
             {"source": source, "label": label, "licence": licence, "clips": count}
             for (source, label, licence), count in sorted(sources.items())
         ],
+        **{key: value for key, value in lineage.items() if value},
     }
