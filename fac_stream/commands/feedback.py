@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fac_stream.commands.alerts import Database, opened
+from fac_stream.commands.files import private
 from fac_stream.commands.options import AsJson, ConfigFile, KeyFile
 from fac_stream.config_file import load
 from fac_stream.errors import ConfigError, StorageError
@@ -161,7 +163,8 @@ def _write(out: Path, clips: Sequence[Clip]) -> None:
     for clip in clips:
         write_wav(out / clip.row.path, clip.samples)
     try:
-        with (out / "manifest.csv").open("x", encoding="utf-8", newline="") as file:
+        manifest = private(out / "manifest.csv", new=True)
+        with os.fdopen(manifest, "w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, list(Row.__dataclass_fields__))
             table.writeheader()
             table.writerows(asdict(clip.row) for clip in clips)

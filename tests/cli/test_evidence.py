@@ -82,6 +82,7 @@ def test_verdicts_become_labels(fac, shelf):
     assert {row["purpose"] for row in found.values()} == {"a test"}
     assert found["alert_1"]["speaker"] == found["alert_2"]["speaker"] != found["alert_3"]["speaker"]
     assert "call-1" not in (shelf.path / "out" / "manifest.csv").read_text()
+    assert {it.stat().st_mode & 0o777 for it in (shelf.path / "out").iterdir()} == {0o600}
     assert shelf.told() == [("evidence.read", f"alert_{number}", "feedback") for number in (1, 2, 3)]
 
 
