@@ -296,6 +296,8 @@ class CallDeleted(Event):
     """All that is kept of a call goes, also its alerts and evidence: somebody asked for it. Never dropped."""
 
     type: Literal["call.deleted"] = "call.deleted"
+    by: Annotated[str, Field(max_length=64)] = ""
+    """Who asked: the system's user of a command, or ``API`` and the address that asked it."""
 
 
 class CallSummary(Frozen):

@@ -1,6 +1,7 @@
 """``fac history``: what is kept of calls, also while a daemon runs with it."""
 
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fac_stream.commands.files import private
 from fac_stream.commands.options import AsJson, ConfigFile
 from fac_stream.commands.terminal import printable
 from fac_stream.config_file import load
@@ -110,10 +112,12 @@ def export(
     with _opened(config) as (file, _, hashes):
         found = exports.rows(table, search, hashes, file)
         if kind == "parquet" and out:
-            with out.open("wb") as parquet:
+            with os.fdopen(private(out), "wb") as parquet:
                 exports.write_parquet(found, table, parquet)
             return
-        with out.open("w", encoding="utf-8", newline="") if out else _standard_output() as text:
+        with (
+            os.fdopen(private(out), "w", encoding="utf-8", newline="") if out else _standard_output() as text
+        ):
             if kind == "csv":
                 exports.write_csv(found, table, text)
             else:
@@ -128,11 +132,15 @@ def delete(*, call: CallId, config: ConfigFile = None, as_json: AsJson = False) 
     starts.
     """
     from fac_stream.history.entries import delete as delete_call
+    from fac_stream.history.schema import MIGRATIONS
+    from fac_stream.storage.audit import person
     from fac_stream.storage.database import emptied
 
     with _opened(config) as (file, _, _):
+        if file.execute("PRAGMA user_version").fetchone()[0] < len(MIGRATIONS):
+            raise StorageError("an older version has written the history: start the daemon of this one first")
         file.execute("BEGIN IMMEDIATE")
-        deleted = delete_call(call, file)
+        deleted = delete_call(call, person(), file)
         file.execute("COMMIT")
         emptied(file)
     if as_json:

@@ -1,7 +1,5 @@
 """Opening and removing evidence by hand: whoever does it stands in the audit log first."""
 
-import os
-import pwd
 from pathlib import Path
 
 from fac_stream.config import Config
@@ -10,7 +8,7 @@ from fac_stream.evidence.folder import Folder
 from fac_stream.evidence.key import read_key
 from fac_stream.evidence.record import Excerpt
 from fac_stream.evidence.sealed import Header, unseal
-from fac_stream.storage.audit import AuditLog
+from fac_stream.storage.audit import AuditLog, person
 from fac_stream.storage.places import audit_file
 
 
@@ -77,12 +75,4 @@ def read_evidence(settings: Config, folder: Folder, alert_id: str, why: str) -> 
 
 def _note(settings: Config, kind: str, alert_id: str, why: str) -> None:
     if path := audit_file(settings.history):
-        AuditLog(path).add(kind, alert=alert_id, why=why, by=_user())
-
-
-def _user() -> str:
-    """Whom the system knows; the environment's word for it anybody may choose."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user has no name
-        return str(os.getuid())
+        AuditLog(path).add(kind, alert=alert_id, why=why, by=person())

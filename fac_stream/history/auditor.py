@@ -127,7 +127,7 @@ class Auditor:
             case AlertMarked():
                 self.add("alert.marked", event.call_id, alert=event.alert_id, mark=event.mark, by=event.by)
             case CallDeleted():
-                self.add("call.deleted", event.call_id)
+                self.add("call.deleted", event.call_id, by=event.by)
 
     def _trouble(self, why: str) -> None:
         if self.problem is None:

@@ -235,8 +235,10 @@ def close_orphans(life: str, connection: sqlite3.Connection) -> int:
     return len(orphans)
 
 
-def delete(call_id: str, connection: sqlite3.Connection) -> int:
+def delete(call_id: str, by: str, connection: sqlite3.Connection) -> int:
     """Delete all calls of this id and ask the daemon to tell everybody who keeps something; how many.
+
+    ``by`` stands in the audit log.
 
     Raises:
         ConflictError: one of them is going on.
@@ -248,7 +250,9 @@ def delete(call_id: str, connection: sqlite3.Connection) -> int:
             f"call {call_id!r} is going on: delete it when it has ended; if its daemon died, start it once"
         )
     deleted = connection.execute("DELETE FROM call WHERE call_id = ?", (call_id,)).rowcount
-    connection.execute("INSERT INTO deletion (call_id) VALUES (?) ON CONFLICT DO NOTHING", (call_id,))
+    connection.execute(
+        "INSERT INTO deletion (call_id, who) VALUES (?, ?) ON CONFLICT DO NOTHING", (call_id, by)
+    )
     return deleted
 
 

@@ -13,7 +13,7 @@ import sqlite3
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -39,7 +39,7 @@ from fac_stream.events import (
 from fac_stream.history import entries
 from fac_stream.history.entries import Beginning, LegSoFar, Step
 from fac_stream.history.numbers import Hashes
-from fac_stream.storage.database import Database
+from fac_stream.storage.database import Database, Reader
 
 log = structlog.get_logger(__name__)
 
@@ -87,11 +87,12 @@ class Recorder:
         self._life = uuid.uuid4().hex
         self._open: dict[str, _Call] = {}
         self._ended: OrderedDict[str, int] = OrderedDict()
+        self._reader = Reader(database.path) if database.path else None
         self._backlog: deque[Write] = deque()
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._opened = 0
-        self._told: frozenset[str] = frozenset()
+        self._told: dict[str, str] = {}
         self._untidy = False
         bus.listen(self._on_event)
 
@@ -117,14 +118,27 @@ class Recorder:
         Raises:
             StorageError: the disk refuses, or does not answer.
         """
+        return await self._answered(self._database.run(question))
+
+    async def look(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """What the file answers to a question that may take its time: beside what is written.
+
+        Raises:
+            StorageError: as ``ask``.
+        """
+        if self._reader is None or not self._opened:  # in memory, or not made yet
+            return await self.ask(question)
+        return await self._answered(self._reader.run(question))
+
+    async def _answered(self, answer: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await self._database.run(question)
+                return await answer
         except TimeoutError:
             raise StorageError(f"{self._database.path}: the disk does not answer") from None
 
-    async def delete(self, call_id: str) -> int:
-        """Delete a call everywhere; how many of this id the history had.
+    async def delete(self, call_id: str, by: str) -> int:
+        """Delete a call everywhere; how many of this id the history had. ``by`` stands in the audit log.
 
         Raises:
             ConflictError: it is going on.
@@ -133,7 +147,7 @@ class Recorder:
         await self.write()
         if self.problem:  # what still waits would bring the call back
             raise StorageError(self.problem)
-        deleted = await self.ask(partial(entries.delete, call_id))
+        deleted = await self.ask(partial(entries.delete, call_id, by))
         await self.write()
         return deleted
 
@@ -154,13 +168,15 @@ class Recorder:
     def close(self) -> None:
         """Let the file go."""
         self._database.close()
+        if self._reader:
+            self._reader.close()
 
     async def write(self) -> None:
         """Write what waits, look for deletions and tell of them."""
         async with self._turn:
             self._changed.clear()
             batch = list(self._backlog)
-            deletions: frozenset[str] = frozenset()
+            deletions: dict[str, str] = {}
             try:
                 self._opened, deletions = await self.ask(partial(self._transact, batch))
                 if self._untidy:
@@ -181,7 +197,7 @@ class Recorder:
                 self._backlog.popleft()
         self._tell(deletions)
 
-    def _transact(self, batch: Sequence[Write], connection: sqlite3.Connection) -> tuple[int, frozenset[str]]:
+    def _transact(self, batch: Sequence[Write], connection: sqlite3.Connection) -> tuple[int, dict[str, str]]:
         opened = self._database.opened
         if self._opened != opened:  # a file that is new to us, or to the world
             crashed = entries.close_orphans(self._life, connection)
@@ -192,10 +208,12 @@ class Recorder:
         for write in batch:
             write(connection)
         connection.executemany("DELETE FROM deletion WHERE call_id = ?", [(it,) for it in self._told])
-        rows = connection.execute("SELECT call_id FROM deletion LIMIT 1000").fetchall()
+        deletions = dict(connection.execute("SELECT call_id, who FROM deletion LIMIT 1000").fetchall())
         # What waited for the disk while somebody deleted the call beside us stands there only now.
-        connection.executemany("DELETE FROM call WHERE call_id = ? AND end_reason IS NOT NULL", rows)
-        return opened, frozenset(call_id for (call_id,) in rows)
+        connection.executemany(
+            "DELETE FROM call WHERE call_id = ? AND end_reason IS NOT NULL", [(it,) for it in deletions]
+        )
+        return opened, deletions
 
     async def _tidied(self) -> bool:
         try:
@@ -204,13 +222,13 @@ class Recorder:
         except (StorageError, TimeoutError):
             return False
 
-    def _tell(self, deletions: frozenset[str]) -> None:
+    def _tell(self, deletions: dict[str, str]) -> None:
         # They are struck off the list with the next transaction: whoever hears of one has that long to begin.
         self._untidy |= bool(deletions or self._told)
         self._told = deletions
-        for call_id in deletions:
-            log.info("a call is deleted everywhere")
-            self._bus.publish(CallDeleted(call_id=call_id))
+        for call_id, by in deletions.items():
+            log.info("a call is deleted everywhere", by=by)
+            self._bus.publish(CallDeleted(call_id=call_id, by=by[:64]))
         if deletions:
             self._changed.set()
 

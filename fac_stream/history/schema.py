@@ -103,6 +103,7 @@ MIGRATIONS = (
         call_id TEXT PRIMARY KEY
     ) STRICT, WITHOUT ROWID
     """,
+    "ALTER TABLE deletion ADD COLUMN who TEXT NOT NULL DEFAULT ''",
 )
 """Times with ``_at`` are Unix seconds. ``life``: which run of a daemon wrote it. ``metadata`` and ``quality``
 are JSON. ``step``: counts ``STEP_S`` from the call's beginning."""

@@ -40,7 +40,7 @@ class HistoryCalls:
         """GET /api/history: newest first; ``?since&until&state&number&limit&before``."""
         recorder = self._recorder()
         search, limit = _search(request), _number(request, "limit", USUAL_PAGE, MAX_PAGE)
-        calls = await _asked(recorder.ask(partial(find, search, recorder.hashes, limit)))
+        calls = await _asked(recorder.look(partial(find, search, recorder.hashes, limit)))
         following = calls[-1]["id"] if len(calls) == limit else None
         return web.json_response({"calls": calls, "before": following})
 
@@ -48,7 +48,7 @@ class HistoryCalls:
         """GET /api/history/{id}: the calls that bore this id, newest first, with decisions and timelines."""
         most = self._services.config.history.max_points
         recorder = self._recorder()
-        calls = await _asked(recorder.ask(partial(details, request.match_info["call_id"], most)))
+        calls = await _asked(recorder.look(partial(details, request.match_info["call_id"], most)))
         if not calls:
             raise ApiError(404, "no_such_call", "the history has no call with this id")
         return web.json_response({"calls": calls})
@@ -56,12 +56,13 @@ class HistoryCalls:
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /api/history/{id}: all that is kept of the calls of this id, alerts and evidence too."""
         call_id, deleted = request.match_info["call_id"], 0
+        by = f"API {request.remote or ''}".strip()[:64]
         if self._services.calls.is_active(call_id):
             raise ApiError(409, "call_is_active", "the call is going on: delete it when it has ended")
         if self._services.recorder:
-            deleted = await _asked(self._services.recorder.delete(call_id))
+            deleted = await _asked(self._services.recorder.delete(call_id, by))
         else:
-            self._services.bus.publish(CallDeleted(call_id=call_id))
+            self._services.bus.publish(CallDeleted(call_id=call_id, by=by))
         return web.json_response({"call_id": call_id, "deleted": deleted})
 
     def _recorder(self) -> Recorder:

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -234,6 +235,14 @@ def entries(path: Path) -> Iterator[Entry]:
                     yield entry
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from error
+
+
+def person() -> str:
+    """Who runs this process: whom the system knows; the environment's word for it anybody may choose."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name[:64]
+    except KeyError:  # a container's user has no name
+        return str(os.getuid())
 
 
 def _fault(line: bytes, entry: Entry | None, last: Entry | None) -> str | None:

@@ -15,7 +15,8 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ BUSY_S = 2.0
 """How long a lock of another program is waited for."""
 MAX_WAITING = 64
 """Transactions that may wait for the thread."""
+MAX_QUESTIONS = 8
+"""The same of those that only read."""
 JOURNAL_BYTES = 16 * 1024 * 1024
 
 T = TypeVar("T")
@@ -93,11 +96,7 @@ class Database:
         self._thread.shutdown()
 
     async def _submit(self, call: Callable[..., T], *arguments: Any) -> T:
-        if not self._places.acquire(blocking=False):
-            raise StorageError(f"{self.path}: the disk does not answer")
-        future = self._thread.submit(self._guarded, call, *arguments)
-        future.add_done_callback(lambda _: self._places.release())
-        return await asyncio.shield(asyncio.wrap_future(future))
+        return await _submitted(self._thread, self._places, partial(self._guarded, call, *arguments))
 
     def _transact(self, work: Work[T]) -> T:
         connection = self._connected()
@@ -157,6 +156,47 @@ class Database:
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
+
+
+class Reader:
+    """Asks a file on a thread and connections of its own: a long question keeps no write waiting."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places = threading.BoundedSemaphore(MAX_QUESTIONS)
+        self._thread = DaemonThread("reader")
+
+    async def run(self, question: Work[T]) -> T:
+        """What was committed says; the question changes nothing.
+
+        Raises:
+            StorageError: the file does not answer; the message says why and what to do.
+        """
+        return await _submitted(self._thread, self._places, partial(self._answer, question))
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown()
+
+    def _answer(self, question: Work[T]) -> T:
+        try:
+            # A connection each: a file that was moved away or replaced is not asked.
+            with closing(opened_beside(self._path)) as connection:
+                connection.execute("PRAGMA query_only = ON")
+                connection.execute("BEGIN")
+                return question(connection)
+        except sqlite3.DatabaseError as error:
+            raise StorageError(f"{self._path}: {REMEDIES.get(_code(error), str(error))}") from error
+        except OSError as error:
+            raise StorageError(f"{self._path}: {error.strerror or error}") from error
+
+
+async def _submitted(thread: DaemonThread, places: threading.BoundedSemaphore, call: Callable[[], T]) -> T:
+    if not places.acquire(blocking=False):
+        raise StorageError("the disk does not answer")
+    future = thread.submit(call)
+    future.add_done_callback(lambda _: places.release())
+    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 def state_file(name: str) -> Path:

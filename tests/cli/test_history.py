@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from fac_stream.history.exports import columns, pyarrow
+from fac_stream.storage.audit import person
 from tests.history.keeping import living, raised, started, window
 
 
@@ -78,9 +79,12 @@ def test_calls_are_exported(fac, config, tmp_path):
     assert len(text.splitlines()) == 3
     lines = fac("history", "export", "--config", config, "--format", "json", "--table", "alerts").out
     assert [json.loads(line)["alert_id"] for line in lines.splitlines()] == ["alert-0", "alert-1"]
-    path = tmp_path / "t.parquet"
+    path, table = tmp_path / "t.parquet", tmp_path / "t.csv"
+    assert fac("history", "export", "--config", config, "--out", table).code == 0
+    assert table.read_text() == text.replace("\r", "")
     out = ["--config", config, "--table", "timeline", "--state", "human", "--out", path]
     assert fac("history", "export", "--format", "parquet", *out).code == 0
+    assert [oct(it.stat().st_mode & 0o777) for it in (path, table)] == ["0o600", "0o600"]
     _, parquet = pyarrow()
     assert set(parquet.read_table(path)["call_id"].to_pylist()) == {"call-0"}
     assert fac("history", "export", "--config", config, "--format", "parquet").code == 2
@@ -92,7 +96,7 @@ def test_a_deleted_call_is_gone_from_the_file(fac, config, tmp_path):
 
     assert json.loads(outcome.out) == {"call_id": "call-1", "deleted": 1}
     with closing(sqlite3.connect(tmp_path / "history.db")) as file:
-        assert file.execute("SELECT call_id FROM deletion").fetchall() == [("call-1",)]
+        assert file.execute("SELECT * FROM deletion").fetchall() == [("call-1", person())]
         assert file.execute("SELECT alert_id FROM alert").fetchall() == [("alert-0",)]
     held = b"".join(it.read_bytes() for it in tmp_path.glob("history.db*"))
     assert b"alert-1" not in held

@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import closing
 
@@ -14,8 +15,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from fac_stream.alerts.message import Message
-from fac_stream.events import AlertRaised
-from fac_stream.storage.audit import entries, verify
+from fac_stream.events import AlertRaised, AlertResolved
+from fac_stream.storage.audit import entries, person, verify
 from tests.fakes import scored_at
 from tests.running import running, s16, stream
 
@@ -63,12 +64,12 @@ async def place(daemon, call_id, metadata):
     await stream(daemon.ws("/ws/ingest"), hello, SOUND, bytes_per_s=32_000, pace=0)
 
 
-def write_alert(path, call_id):
-    """An alert of an earlier daemon, as it stands in its file."""
+def write_alert(path, call_id, days):
+    """An alert of an earlier daemon, so many days old, as it stands in its file."""
     alert = AlertRaised(
         call_id=call_id,
         leg="mixed",
-        alert_id="alert_of_told",
+        alert_id=f"alert_of_{call_id}",
         rule="synthetic-voice",
         severity="critical",
         summary="…",
@@ -77,12 +78,14 @@ def write_alert(path, call_id):
         speech_s=1.0,
         model="m@1",
     )
-    message = Message.of(alert)
+    same = alert.model_dump(include={"call_id", "leg", "alert_id", "rule", "severity", "at_s"})
+    messages = [Message.of(alert), Message.of(AlertResolved(**same, reason="call_ended"))]
+    written_at = time.time() - days * 86_400
     with closing(sqlite3.connect(path)) as file, file:
-        file.execute(
+        file.executemany(
             "INSERT INTO message (message_id, alert_id, type, written_at, life, body)"
-            " VALUES (?, ?, ?, 0.0, 'earlier', ?)",
-            (message.message_id, message.alert_id, message.type, message.body),
+            " VALUES (?, ?, ?, ?, 'earlier', ?)",
+            [(it.message_id, it.alert_id, it.type, written_at, it.body) for it in messages],
         )
 
 
@@ -102,7 +105,8 @@ async def test_the_history_survives_the_daemon(tmp_path):
             assert active["call_id"] == "torn-1"
             daemon.process.kill()
             await asyncio.to_thread(daemon.process.wait, 30)
-    write_alert(tmp_path / "alerts.db", "told-1")
+    write_alert(tmp_path / "alerts.db", "old-1", days=40)
+    write_alert(tmp_path / "alerts.db", "told-1", days=1)
 
     with running(tmp_path) as daemon:
         torn, told = get(daemon, "api/history")["calls"]
@@ -113,6 +117,8 @@ async def test_the_history_survives_the_daemon(tmp_path):
         assert get(daemon, "api/history?number=%2B4930999999")["calls"] == [torn]
         assert fac(tmp_path, "history", "list", "--number", "004930123456") == [told]
         assert get(daemon, "api/health")["problems"] == []
+        [alert] = (await until(daemon, "api/alerts", lambda it: len(it["alerts"]) == 1))["alerts"]
+        assert alert["alert_id"] == "alert_of_told-1"
 
         assert get(daemon, "api/history/torn-1", "DELETE") == {"call_id": "torn-1", "deleted": 1}
         assert fac(tmp_path, "history", "delete", "told-1") == [{"call_id": "told-1", "deleted": 1}]
@@ -125,14 +131,18 @@ async def test_the_history_survives_the_daemon(tmp_path):
         assert daemon.stop() == 0
 
     held = b"".join(it.read_bytes() for it in tmp_path.glob("*.db*"))
-    traces = (b"told-1", b"torn-1", b"123456", b"999999", b"Ada", b"alert_of_told")
+    traces = (b"told-1", b"torn-1", b"123456", b"999999", b"Ada", b"alert_of_")
     assert [trace for trace in traces if trace in held] == []
     [verdict] = fac(tmp_path, "audit", "verify")
     assert verdict["good"]
     kinds = [it["kind"] for it in fac(tmp_path, "audit", "list")]
     assert kinds.count("daemon.started") == 2
     assert kinds[-1] == "daemon.stopped"
-    assert [it["kind"] for it in fac(tmp_path, "audit", "list", "--call", "told-1")] == ["call.deleted"]
+    deletions = [fac(tmp_path, "audit", "list", "--call", it) for it in ("torn-1", "told-1")]
+    assert [[(it["kind"], it["facts"]["by"]) for it in found] for found in deletions] == [
+        [("call.deleted", "API 127.0.0.1")],
+        [("call.deleted", person())],
+    ]
 
 
 @pytest.mark.timeout(120 + 60 * ROUNDS)

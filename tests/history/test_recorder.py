@@ -247,7 +247,7 @@ async def test_deletion_leaves_no_trace_in_the_file(path, tmp_path, position):
         assert all(trace in bytes_of(tmp_path) for trace in traces)
         digest = house.hashes.number(f"+49301234{position:03}").encode()
 
-        assert await house.recorder.delete(f"call-{position:03}-of-somebody") == 1
+        assert await house.recorder.delete(f"call-{position:03}-of-somebody", "Ada") == 1
         assert house.deleted == [f"call-{position:03}-of-somebody"]
         await house.recorder.write()
         await house.recorder.write()
@@ -262,7 +262,7 @@ async def test_a_call_that_goes_on_is_not_deleted(path):
     async with living(path) as house:
         house.call(end=False)
         with pytest.raises(ConflictError, match="going on"):
-            await house.recorder.delete("c")
+            await house.recorder.delete("c", "Ada")
         assert len(await house.find()) == 1
         assert house.deleted == []
 
@@ -270,7 +270,7 @@ async def test_a_call_that_goes_on_is_not_deleted(path):
 async def test_an_unknown_call_is_deleted_everywhere_else(path):
     """The history may have forgotten what others still keep."""
     async with living(path) as house:
-        assert await house.recorder.delete("unknown") == 0
+        assert await house.recorder.delete("unknown", "Ada") == 0
         assert house.deleted == ["unknown"]
 
 
@@ -280,7 +280,7 @@ async def test_a_deletion_that_nobody_heard_of_is_told_by_the_next_life(path):
         first.call()
         await first.recorder.drain()
         file = sqlite3.connect(path)
-        recorder_module.entries.delete("c", file)
+        recorder_module.entries.delete("c", "Ada", file)
         file.commit()
         file.close()
 
@@ -299,7 +299,7 @@ async def test_a_disk_that_refuses_a_deletion_says_so(path):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="another program"):
-            await house.recorder.delete("c")
+            await house.recorder.delete("c", "Ada")
         other.close()
         assert len(await house.find()) == 1
         assert house.deleted == []
@@ -311,11 +311,11 @@ async def test_a_call_that_is_not_written_yet_is_not_said_to_be_deleted(path, tm
     async with living(path) as house:
         house.call(metadata={"from": "+4930123456"})
         with pytest.raises(StorageError, match="it is no key"):
-            await house.recorder.delete("c")
+            await house.recorder.delete("c", "Ada")
         assert house.deleted == []
         (tmp_path / "history.key").unlink()
 
-        assert await house.recorder.delete("c") == 1
+        assert await house.recorder.delete("c", "Ada") == 1
         assert await house.find() == []
         assert house.deleted == ["c"]
 
@@ -329,7 +329,7 @@ async def test_what_waited_while_another_program_deleted_does_not_come_back(path
         house.call("other")
         await house.recorder.write()
         with closing(sqlite3.connect(path, isolation_level=None)) as file:
-            recorder_module.entries.delete("c", file)
+            recorder_module.entries.delete("c", "Ada", file)
         (tmp_path / "history.key").unlink()
 
         await house.recorder.drain()

@@ -68,7 +68,7 @@ async def test_no_secret_and_no_call_stands_in_the_log(live, tmp_path):
         bus.publish(
             AlertMarked(call_id="call-4711", alert_id="a1", mark="false_alarm", by="Ada", note="secret note")
         )
-        bus.publish(CallDeleted(call_id="call-4711"))
+        bus.publish(CallDeleted(call_id="call-4711", by="Ada"))
         await records.drain()
     async with live(server={"token": "y" * 20}) as (_, records):
         await records.drain()
@@ -78,7 +78,7 @@ async def test_no_secret_and_no_call_stands_in_the_log(live, tmp_path):
     marked, deleted = (facts for kind, facts in told(tmp_path) if kind in {"alert.marked", "call.deleted"})
     call = Hashes(tmp_path / "history.key").call("call-4711")
     assert marked == {"alert": "a1", "mark": "false_alarm", "by": "Ada", "call": call}
-    assert deleted == {"call": call}
+    assert deleted == {"call": call, "by": "Ada"}
     configs = {facts["config"] for kind, facts in told(tmp_path) if kind == "daemon.started"}
     assert len(configs) == 1
 

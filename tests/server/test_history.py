@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from tests.history.keeping import ended, raised, started, window
@@ -64,7 +66,7 @@ async def test_a_call_is_deleted(served):
     answer = await served.http.request("DELETE", "api/history/call-0")
     assert (answer.status, await answer.json()) == (200, {"call_id": "call-0", "deleted": 1})
     assert await ids(served) == ["call-2", "call-1"]
-    assert [event.call_id for event in served.of("call.deleted")] == ["call-0"]
+    assert [(event.call_id, event.by) for event in served.of("call.deleted")] == [("call-0", "API 127.0.0.1")]
 
     answer = await served.http.request("DELETE", "api/history/call-2")
     assert (answer.status, (await answer.json())["error"]["code"]) == (409, "call_is_active")
@@ -102,6 +104,16 @@ async def test_a_disk_that_refuses_is_told(served, tmp_path):
     answer = await served.http.get("api/history")
 
     assert (answer.status, (await answer.json())["error"]["code"]) == (503, "storage")
+
+
+async def test_a_question_and_a_write_do_not_wait_for_each_other(served):
+    """While the one thread that writes is busy, calls are found and shown."""
+    busy = threading.Event()
+    served.services.recorder._database._thread.submit(busy.wait, 30)
+
+    assert await ids(served) == ["call-2", "call-1", "call-0"]
+    assert (await served.http.get("api/history/call-1")).status == 200
+    busy.set()
 
 
 async def test_without_a_history_there_is_none(tmp_path):
