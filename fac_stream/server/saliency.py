@@ -39,6 +39,7 @@ class SaliencyPictures:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._place = asyncio.Semaphore(1)
+        self._reading: asyncio.Future[object] | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """Where it answers."""
@@ -56,20 +57,21 @@ class SaliencyPictures:
             raise ApiError(503, "storage", f"the alerts cannot be read: {error}", retry_after_s=10) from None
         if record is None:
             raise ApiError(404, "no_such_alert", "there is no alert with this id: see GET /api/alerts")
-        if self._place.locked():
+        if self._place.locked() or (self._reading and not self._reading.done()):
             raise ApiError(503, "busy", "another picture is being made: try again", retry_after_s=5)
         async with self._place:
-            excerpt = await self._excerpt(alert_id)
-            spans = _spans(excerpt, record.raised.explanation)
-            if int(number) >= len(spans):
-                raise ApiError(404, "no_such_window", f"the evidence holds {len(spans)} windows to look into")
             try:
                 async with asyncio.timeout(DEADLINE_S):
+                    excerpt = await self._excerpt(alert_id)
+                    spans = _spans(excerpt, record.raised.explanation)
+                    if int(number) >= len(spans):
+                        message = f"the evidence holds {len(spans)} windows to look into"
+                        raise ApiError(404, "no_such_window", message)
                     span = spans[int(number)]
                     samples = _samples(excerpt, span)
                     saliency = await self._look_into(samples, excerpt.record.leg)
             except TimeoutError:
-                message = f"not scored within {DEADLINE_S:g} s, as live calls go first: try again"
+                message = f"not made within {DEADLINE_S:g} s, as live calls go first: try again"
                 raise ApiError(503, "scoring_too_slow", message, retry_after_s=60) from None
         return web.json_response(_answer(samples, saliency, span, spans))
 
@@ -77,8 +79,13 @@ class SaliencyPictures:
         settings = self._services.config
         if settings.evidence.purpose is None:
             raise ApiError(404, "no_evidence", "no audio is kept: evidence.purpose is not set")
+        reading = asyncio.ensure_future(
+            asyncio.to_thread(read_evidence, settings, Folder(), alert_id, "explain")
+        )
+        self._reading = reading
         try:
-            _, excerpt = await asyncio.to_thread(read_evidence, settings, Folder(), alert_id, "explain")
+            # A disk that hangs keeps its thread: the next picture waits for that, too.
+            _, excerpt = await asyncio.shield(reading)
         except (ConfigError, StorageError) as error:
             raise ApiError(404, "no_evidence", str(error)) from None
         scorer = self._services.scorer

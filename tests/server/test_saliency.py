@@ -6,6 +6,7 @@ import pytest
 
 from fac_stream.config_storage import evidence_key
 from fac_stream.evidence.folder import Folder
+from fac_stream.server import saliency
 from tests.fakes import FakeScorer
 from tests.kept import ALERT, KEY, SETTINGS, alert, keep
 from tests.server.serving import serving
@@ -101,6 +102,21 @@ async def test_an_alert_that_is_not_there(tmp_path):
         status, body = await asked(served)
 
     assert (status, body["error"]["code"]) == (404, "no_such_alert")
+
+
+async def test_a_disk_that_hangs_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    """The answer comes at the deadline, and no second thread is given to that disk."""
+    release = threading.Event()
+    monkeypatch.setattr(saliency, "DEADLINE_S", 0.0)
+    monkeypatch.setattr(saliency, "read_evidence", lambda *_: release.wait(30))
+    async with serving(tmp_path, evidence=SETTINGS) as served:
+        await raised(served)
+        async with asyncio.timeout(20):
+            answers = [await asked(served) for _ in range(2)]
+        release.set()
+        await served.http.get(f"{served.url}api/health")
+
+    assert [body["error"]["code"] for _, body in answers] == ["scoring_too_slow", "busy"]
 
 
 async def test_one_picture_is_made_at_a_time(tmp_path):
