@@ -58,7 +58,7 @@ class Leg:
         self._peak: float | None = None
         self._level_dbfs: float | None = None
         self._quality = UsualQuality()
-        self._drivers = Drivers(thresholds.alarm_reference)
+        self._drivers = Drivers(thresholds.alarm_reference, thresholds.most)
         self._windows = 0
         self._scored = 0
 
@@ -67,8 +67,8 @@ class Leg:
         decision = self.decision.update(
             window.start_s, window.end_s, verdict.score, verdict.speech_s, verdict.skipped
         )
+        self._drivers.decided(decision, self.decision.lapses)
         self._drivers.add(window.start_s, window.end_s, verdict.score, verdict.speech_s, verdict.quality)
-        self._drivers.decided(decision)
         self._worst = worst([self._worst, decision])
         self._windows += 1
         self._level_dbfs = verdict.level_dbfs

@@ -113,6 +113,11 @@ class Thresholds:
         return found if rule.raise_at is None else replace(found, alarm=rule.raise_at)
 
     @property
+    def most(self) -> float:
+        """Where evidence for synthetic stops growing, log-odds times seconds of speech."""
+        return self.alarm * WINDOW_S / self.shrink
+
+    @property
     def rises_above(self) -> float:
         """The score, a probability, above which a window is evidence for synthetic."""
         return _chance(self.alarm_reference)
@@ -135,6 +140,8 @@ class LegDecision:
         """Evidence that the voice is synthetic, natural logarithm."""
         self.human = 0.0
         """Evidence that it is human."""
+        self.lapses = 0
+        """How often all was forgotten, because too much was not looked at."""
         self._sum = 0.0
         self._weight = 0.0
         self._end_s = 0.0
@@ -183,6 +190,7 @@ class LegDecision:
         self._sum = self._weight = self.speech_s = self._blind_s = 0.0
         self.synthetic = self.human = 0.0
         self.decision = Decision.UNKNOWN
+        self.lapses += 1
 
     def _accumulate(self, odds: float, new_speech_s: float) -> None:
         self.speech_s += new_speech_s

@@ -12,11 +12,13 @@ the seconds of speech that are new in it. The evidence adds up as in Page's cumu
                       here it was last zero: what came before did not move this decision, and is forgotten
 
 Where the sum falls to zero the voice has proved as human as it seemed synthetic; a leg that comes to be
-called human, or unknown again, starts at zero, too. Of the windows since then the few that brought most are
+called human, or is forgotten as too much of it was lost, starts at zero, too; and as in the decision the sum
+stops growing where the alarm is. Of the windows since then the few that brought most are
 kept, and the weight of each is its share of all that spoke for a synthetic voice.
 """
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -49,9 +51,11 @@ class _Piece(NamedTuple):
 class Drivers:
     """The windows with most weight in the decision on one leg, fed with its scored windows in order."""
 
-    def __init__(self, reference: float = 0.0) -> None:
-        """``reference``: the log-likelihood ratio above which a window is evidence for synthetic."""
+    def __init__(self, reference: float = 0.0, most: float = math.inf) -> None:
+        """``reference``: log-likelihood ratio above which a window is evidence; ``most``: where that ends."""
         self._reference = reference
+        self._most = most
+        self._lapses = 0
         self._strongest: list[_Piece] = []  # a heap of at most MOST_WINDOWS
         self._for = 0.0  # all that spoke for a synthetic voice
         self._sum = 0.0  # less what spoke against it
@@ -81,18 +85,23 @@ class Drivers:
         if score is None:
             return
         evidence = (log_odds(score) - self._reference) * speech_s * new_s / span_s
-        self._sum += evidence
-        if self._sum <= 0.0:
+        total = self._sum + evidence
+        self._sum = min(total, self._most)
+        if total <= 0.0:
             self.forget()
         elif evidence > 0.0:
             self._for += evidence
             self._keep(_Piece(evidence, end_s, start_s, score, quality))
 
-    def decided(self, decision: Decision) -> None:
-        """What is said of the leg after that window: one that is human, or unknown, again starts anew."""
-        if decision is not self._decision and decision in (Decision.HUMAN, Decision.UNKNOWN):
+    def decided(self, decision: Decision, lapses: int = 0) -> None:
+        """What is said of the leg after the window that is added next, and how often it was forgotten.
+
+        One that was, or that is human, or unknown, again starts anew.
+        """
+        cleared = decision is not self._decision and decision in (Decision.HUMAN, Decision.UNKNOWN)
+        if cleared or lapses != self._lapses:
             self.forget()
-        self._decision = decision
+        self._decision, self._lapses = decision, lapses
 
     def forget(self) -> None:
         """Start anew."""

@@ -62,13 +62,14 @@ def explain_recording(
 
 def explain_leg(rows: list[WindowRow], leg: str, limits: Thresholds, scorer: Scorer) -> Reasons:
     """Decide one leg again, as a live call would have been; its windows in order."""
-    decision, drivers, quality = LegDecision(limits), Drivers(limits.alarm_reference), UsualQuality()
+    decision, quality = LegDecision(limits), UsualQuality()
+    drivers = Drivers(limits.alarm_reference, limits.most)
     reached = Decision.UNKNOWN
     explanation, at_s = None, None
     for count, row in enumerate(rows, 1):
         now = decision.update(row.start_s, row.end_s, row.score, row.speech_s, row.skipped)
+        drivers.decided(now, decision.lapses)
         drivers.add(row.start_s, row.end_s, row.score, row.speech_s, row.quality)
-        drivers.decided(now)
         reached = worst([reached, now])
         if row.score is not None:
             quality.add(row.quality)

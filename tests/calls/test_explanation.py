@@ -2,12 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fac_stream.calls.decision import log_odds
+from fac_stream.calls.decision import LegDecision, Thresholds, log_odds
 from fac_stream.calls.explanation import MOST_WINDOWS, Drivers
-from fac_stream.events import Decision
+from fac_stream.events import Decision, SkipReason
 
 HOP_S = 0.5
 WINDOW_S = 2.0
+
+LIMITS = Thresholds(1.0, 0.0, 0.0, 100.0, 100.0, forget_after_s=20.0)
 
 scores = st.none() | st.floats(0.0, 1.0)
 
@@ -39,6 +41,38 @@ def test_an_explanation_is_bounded_and_sorted(windows):
     assert weights == sorted(weights, reverse=True)
     assert sum(weights) <= 1.0 + 0.001
     assert all(window.score >= 0.5 for window in found)
+
+
+windows = st.tuples(scores, st.floats(0.1, 2.0), st.sampled_from([0.0, 0.0, 0.0, 30.0]))
+
+
+@given(st.lists(windows, max_size=60), st.floats(0.5, 20.0))
+def test_reasons_are_of_the_evidence_that_the_decision_has(values, alarm):
+    """Bounded, and forgotten, as the decision is: after a loss, too, and where an alarm was long ago."""
+    limits = Thresholds(0.5, 0.3, 0.3, alarm, 2.0, forget_after_s=20.0)
+    leg, drivers, start_s = LegDecision(limits), Drivers(limits.alarm_reference, limits.most), 0.0
+    for score, speech_s, lost_s in values:
+        start_s += HOP_S + lost_s
+        skipped = SkipReason.LOSS if score is None else None
+        now = leg.update(start_s, start_s + WINDOW_S, score, speech_s, skipped)
+        drivers.decided(now, leg.lapses)
+        drivers.add(start_s, start_s + WINDOW_S, score, speech_s)
+
+        found = drivers._sum * limits.shrink / WINDOW_S
+        assert found == pytest.approx(leg.synthetic, abs=1e-6)
+        assert told(drivers) or leg.synthetic == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_came_before_a_loss_explains_nothing():
+    """Evidence that led to no decision is forgotten with the leg, and not only after an alarm."""
+    leg, drivers = LegDecision(LIMITS), Drivers(LIMITS.alarm_reference, LIMITS.most)
+    for start_s in (0.0, 2.0, 60.0):
+        now = leg.update(start_s, start_s + WINDOW_S, 0.9, 2.0)
+        drivers.decided(now, leg.lapses)
+        drivers.add(start_s, start_s + WINDOW_S, 0.9, 2.0)
+
+    assert now is Decision.UNKNOWN
+    assert [window.start_s for window in told(drivers)] == [60.0]
 
 
 @given(st.lists(scores, min_size=1, max_size=60))
