@@ -57,6 +57,7 @@ class Desk:
             outbox.ledger = self.ledger
         self._database = database
         self._waiting: deque[tuple[AlertRaised | AlertResolved, Message]] = deque()
+        self._deleted: set[str | None] = set()
         self._came = asyncio.Event()
         self._told = asyncio.Event()
         bus.listen(self._on_event)
@@ -144,6 +145,9 @@ class Desk:
         for alert, message in batch:
             self._waiting.popleft()
             self._tell(alert, message)
+        for call_id in filter(None, self._deleted):
+            self.ledger.forget_call(call_id)
+        self._deleted &= {alert.call_id for alert, _ in self._waiting}
         self._told.set()
 
     def _tell(self, alert: AlertRaised | AlertResolved, message: Message) -> None:
@@ -156,6 +160,8 @@ class Desk:
     def _on_event(self, event: AnyEvent) -> None:
         if isinstance(event, CallDeleted) and event.call_id:
             self.ledger.forget_call(event.call_id)
+            # Alerts of it that wait for the disk would bring it back.
+            self._deleted |= {event.call_id} & {alert.call_id for alert, _ in self._waiting}
         for alert in self.rules.on(event, time.monotonic()):
             self.take(alert)
 

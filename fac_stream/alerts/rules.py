@@ -29,6 +29,7 @@ from fac_stream.config_alerts import AlertRule, AllowedVoice
 from fac_stream.events import (
     AlertRaised,
     AlertResolved,
+    CallDeleted,
     CallEnded,
     CallStarted,
     Decision,
@@ -108,6 +109,8 @@ class Rules:
                 return self._heard((call, leg), event, now)
             case CallEnded(call_id=str(call)):
                 return self._ended(call, event, now)
+            case CallDeleted(call_id=str(call)):
+                self._forget(call)
         return []
 
     def _decided(self, place: Place, event: DecisionChanged, now: float) -> list[AlertEvent]:
@@ -159,6 +162,12 @@ class Rules:
             del self._suspects[place]
         places = {place for firing in self._firing.values() for place in firing.legs if place[0] == call}
         return self._released(places, event, event.duration_s, now)
+
+    def _forget(self, call: str) -> None:
+        """An alert that other calls keep firing names a deleted one no more: its end is written down."""
+        for firing in self._firing.values():
+            if firing.alert.call_id == call:
+                firing.alert = firing.alert.model_copy(update={"call_id": None, "leg": None})
 
     def _released(self, places: set[Place], event: Event, at_s: float, now: float) -> list[AlertEvent]:
         resolved: list[AlertEvent] = []

@@ -8,6 +8,7 @@ from fac_stream.alerts.rules import Rules
 from fac_stream.config_alerts import AlertRule, AllowedVoice
 from fac_stream.events import (
     AlertRaised,
+    CallDeleted,
     CallEnded,
     CallStarted,
     Decision,
@@ -216,6 +217,18 @@ def test_one_alert_for_a_desk():
     alerts.now = 20.0
     (resolved,) = alerts.on(ended("d"))
     assert (resolved.alert_id, resolved.call_id, resolved.at_s) == ("alert_0", "c", 24.0)
+
+
+def test_a_deleted_call_is_not_named_again():
+    """What others keep firing is resolved all the same, without saying whose it was."""
+    alerts = Engine({"group": "metadata.desk"})
+    alerts.on(started("c", desk="7"), started("d", desk="7"))
+    alerts.on(changed(SYNTHETIC, "c"), changed(SYNTHETIC, "d"), ended("c"), CallDeleted(call_id="c"))
+
+    (resolved,) = alerts.on(ended("d"))
+
+    assert (resolved.alert_id, resolved.call_id, resolved.leg) == ("alert_0", None, None)
+    assert (resolved.reason, resolved.category) == ("call_ended", "fraud")
 
 
 @pytest.mark.parametrize(
