@@ -45,7 +45,10 @@ def list_alerts(
 ) -> None:
     """Print the latest alerts, oldest first, with their marks and the state of their deliveries."""
     with opened(config, database) as file:
-        wanted = "?1 IS NULL OR coalesce(json_extract(CAST(body AS TEXT), '$.data.category'), 'fraud') = ?1"
+        wanted = (
+            "?1 IS NULL OR CASE WHEN json_valid(CAST(body AS TEXT))"
+            " THEN coalesce(json_extract(CAST(body AS TEXT), '$.data.category'), 'fraud') = ?1 END"
+        )
         _print(_entries(file, wanted, last, category), as_json=as_json)
 
 
@@ -142,7 +145,13 @@ def _entries(file: sqlite3.Connection, where: str, last: int, *values: object) -
         f"SELECT id, message_id, type, written_at, body FROM message WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - no part comes from outside
         (*values, last),
     ).fetchall()
-    return [_entry(file, row) for row in reversed(rows)]
+    found = []
+    for row in reversed(rows):
+        try:
+            found.append(_entry(file, row))
+        except (ValueError, KeyError, TypeError, OverflowError, OSError):  # no JSON, no alert, or no time
+            typer.echo(printable(f"fac: {row[1]} cannot be read: it is left out"), err=True)
+    return found
 
 
 def _entry(file: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:

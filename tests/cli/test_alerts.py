@@ -41,6 +41,22 @@ def test_alerts_are_listed_with_their_deliveries(fac, database):
     assert "\x1b" not in outcome.out
 
 
+@pytest.mark.parametrize(
+    "damage",
+    ["body = x'7bff'", "body = CAST('{}' AS BLOB)", "body = CAST('[1]' AS BLOB)", "written_at = 9e99"],
+)
+def test_a_damaged_alert_is_left_out(fac, database, damage):
+    """The others are listed, also by category, and standard error says which one is missing."""
+    with closing(sqlite3.connect(database)) as file, file:
+        file.execute(f"UPDATE message SET {damage} WHERE id = 2")
+    for options in ((), ("--category", "fraud")):
+        outcome = fac("alerts", "list", *options, "--database", database)
+
+        assert outcome.code == 0
+        assert [line.split()[1] for line in outcome.out.splitlines()] == ["alert_a", "alert_b"]
+    assert "alert_a.resolved cannot be read" in fac("alerts", "list", "--database", database).err
+
+
 def test_the_json_is_whole(fac, database):
     """One object a line, with the data that was posted and where each delivery stands."""
     entries = [
