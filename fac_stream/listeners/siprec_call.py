@@ -107,30 +107,39 @@ class SiprecCall:
         ]
         if len(self._legs) + len(joining) + len(passing) > MAX_LEGS:
             raise RefusedError(f"a call has at most {MAX_LEGS} legs, with those whose people have left")
-        self._join({index: lines[index] for index in joining}, names)
+        ports = self._open(lines, joining, names)
         for index in [index for index in self._streams if index not in lines]:
             self._streams.pop(index).close()
         for index, line in lines.items():
             stream = self._streams[index]
-            stream.take(line)
+            stream.take(line, ports.get(index))
             if index in passing:
                 stream.become(self._leg(names[index]))
             stream.speakers = speakers[index] or stream.speakers
 
-    def _join(self, lines: dict[int, MediaLine], names: dict[int, str]) -> None:
-        """Ports for all of these lines, or for none."""
+    def _open(
+        self, lines: dict[int, MediaLine], joining: list[int], names: dict[int, str]
+    ) -> dict[int, RtpPort]:
+        """Streams for those that join, and ports, given back, for those with other codecs; all or none."""
         opened: list[int] = []
+        ports: dict[int, RtpPort] = {}
         legs = set(self._legs)
         try:
-            for index, line in lines.items():
+            for index in joining:
                 leg = self._leg(names[index])
-                self._streams[index] = _Stream(leg, line, self._format, self._rtp, self._push)
+                self._streams[index] = _Stream(leg, lines[index], self._format, self._rtp, self._push)
                 opened.append(index)
+            for index, line in lines.items():
+                if port := self._streams[index].reopened(line):
+                    ports[index] = port
         except RefusedError:
             for index in opened:
                 self._streams.pop(index).close()
+            for port in ports.values():
+                port.close()
             self._legs = legs
             raise
+        return ports
 
     def _leg(self, name: str) -> str:
         leg = fresh(name, self._legs)
@@ -183,10 +192,13 @@ class _Stream:
         """Where its RTP is awaited."""
         return self._open_port.port
 
-    def take(self, line: MediaLine) -> None:
-        """The line as it is now: held, taken up again, with other codecs."""
-        if line.decodable != self.line.decodable:
-            port = self._open(line)
+    def reopened(self, line: MediaLine) -> RtpPort | None:
+        """Another port, where the line has other codecs now; raises ``RefusedError`` where none is left."""
+        return self._open(line) if line.decodable != self.line.decodable else None
+
+    def take(self, line: MediaLine, port: RtpPort | None) -> None:
+        """The line as it is now: held, taken up again, on another port."""
+        if port:
             self._open_port.close()
             self._open_port, self._shift = port, None
         if line.address != self.line.address:

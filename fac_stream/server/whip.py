@@ -139,14 +139,16 @@ class Whip:
         if self._group is None:
             raise RefusedError("the daemon is stopping")
         session = self._admit(webrtc.Peer.format, call_id, request)
-        peer: Peer = webrtc.Peer(self._services.config.platforms.whip.host, offer)
+        peer: Peer | None = None
         try:
+            peer = webrtc.Peer(self._services.config.platforms.whip.host, offer)
             answer = await peer.answer()
             name, sending = secrets.token_urlsafe(18), _Sending(peer, session)
             self._group.create_task(self._serve(name, sending))
         except BaseException as error:
             session.fail(error if isinstance(error, FacError) else SourceError("no answer was given"))
-            await peer.close()
+            if peer:
+                await peer.close()
             raise
         self._sending[name] = sending
         return peer, answer, name

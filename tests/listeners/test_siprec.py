@@ -14,6 +14,7 @@ from fac_stream.errors import FacError
 from fac_stream.listeners.rtp import RtpListener
 from fac_stream.listeners.siprec import SiprecListener
 from fac_stream.listeners.siprec_call import MAX_LEGS
+from tests.listeners.rtp_room import free_ports
 from tests.peers.siprec import PCMA, Client, RtpSender, body, g711, metadata, offer
 from tests.server.serving import serving, voice
 
@@ -236,23 +237,9 @@ async def test_no_more_calls_than_allowed(tmp_path, limits, key):
         await other.change("INVITE", ONE, metadata(["1"]))
 
 
-def free_pair():
-    """An even port that is free with the next one."""
-    while True:
-        with socket.socket(type=socket.SOCK_DGRAM) as even, socket.socket(type=socket.SOCK_DGRAM) as odd:
-            even.bind(("127.0.0.1", 0))
-            port = even.getsockname()[1]
-            try:
-                odd.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            if not port % 2:
-                return port
-
-
 async def test_no_port_left(tmp_path):
     """A call that needs two ports of one is no call; nor does a change take what is not there."""
-    port = free_pair()
+    port = free_ports(2)
     async with (
         listening(tmp_path, rtp={"ports": (port, port + 1)}) as (served, listener),
         client(listener) as src,
@@ -269,6 +256,23 @@ async def test_no_port_left(tmp_path):
             assert (answer.status, "listeners.rtp.ports" in answer.fields.first("Warning")) == (486, True)
         assert (await src.ask("BYE")).status == 200
         assert (await served.first("call.ended")).reason == "completed"
+
+
+async def test_a_change_that_fails_halfway_takes_nothing(tmp_path):
+    """Another codec and another stream need two ports; where one is left, it stays for the next call."""
+    port = free_ports(4)
+    async with (
+        listening(tmp_path, rtp={"ports": (port, port + 3)}) as (_, listener),
+        client(listener) as src,
+        client(listener, "call-2@src") as other,
+    ):
+        (line,) = await src.change("INVITE", ONE, metadata(["1"]))
+        answer = await src.ask("INVITE", body(offer([40_000, 40_002], payload=PCMA), BOTH))
+        assert answer.status == 486
+        (another,) = await other.change("INVITE", ONE, metadata(["1"]))
+        assert {line.port, another.port} == {port, port + 2}
+        (same,) = await src.change("INVITE", ONE, metadata(["1"]))
+        assert same.port == line.port
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -215,6 +215,16 @@ async def test_a_call_that_gets_no_answer_ends(tmp_path):
     assert (response.status, ended.reason) == (422, EndReason.PROTOCOL_ERROR)
 
 
+async def test_a_connection_that_cannot_be_made_ends_its_call(tmp_path, monkeypatch):
+    """At once, rather than after its idle time: it would take another call's place."""
+    async with serving(tmp_path, ingest={"idle_timeout_s": 600}) as served:
+        monkeypatch.setattr("fac_stream.server.webrtc.RTCPeerConnection", None)
+        assert (await post(served, await offered())).status == 500
+        ended = await served.first("call.ended")
+
+    assert ended.reason is EndReason.SOURCE_LOST
+
+
 async def test_a_call_id_in_use_is_a_conflict(tmp_path, monkeypatch):
     """409 while the connection that has it is not stalled."""
     monkeypatch.setattr("fac_stream.calls.intake.STALLED_S", 600.0)
