@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import time
+from typing import Any
 
 import numpy as np
 from aiohttp import web
@@ -39,7 +40,7 @@ class SaliencyPictures:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._place = asyncio.Semaphore(1)
-        self._reading: asyncio.Future[object] | None = None
+        self._reading: asyncio.Future[Any] | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """Where it answers."""
