@@ -1,9 +1,9 @@
 """Train a bundle: one recipe, one corpus, one folder.
 
-    fac train default corpus/ --out runs/default
-    fac train default corpus/ --out runs/default --resume
-    fac train taught corpus/ --out runs/taught --teacher runs/a --teacher runs/b --hints hints.npz
-    torchrun --nproc-per-node 4 -m fac_stream train default corpus/ --out runs/default
+    fac train foundation corpus/ --out runs/foundation
+    fac train foundation corpus/ --out runs/foundation --resume
+    fac train default corpus/ --out runs/default --teacher runs/foundation --hints hints.npz
+    torchrun --nproc-per-node 4 -m fac_stream train foundation corpus/ --out runs/foundation
 
 The folder then holds ``bundle/`` (what ``fac run`` loads), ``history.json`` (a row an epoch),
 ``tensorboard/`` and ``checkpoint/`` (all that ``--resume`` needs). On one device and as many threads, the
