@@ -80,9 +80,8 @@ class SaliencyPictures:
         settings = self._services.config
         if settings.evidence.purpose is None:
             raise ApiError(404, "no_evidence", "no audio is kept: evidence.purpose is not set")
-        reading = asyncio.ensure_future(
-            asyncio.to_thread(read_evidence, settings, Folder(), alert_id, "explain")
-        )
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(None, read_evidence, settings, Folder(), alert_id, "explain")
         self._reading = reading
         try:
             # A disk that hangs keeps its thread: the next picture waits for that, too.
