@@ -5,6 +5,7 @@ two; positive means yes.
 """
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy.typing as npt
@@ -122,12 +123,30 @@ def build(config: NetworkConfig) -> nn.Module:
     Raises:
         ValueError: no network has that name, or it does not take those settings.
     """
-    if config.name not in NETWORKS:
-        raise ValueError(f"no network is called {config.name!r}; there are: {', '.join(sorted(NETWORKS))}")
+    maker = _maker(config)
     try:
-        return NETWORKS[config.name](**config.settings)
+        return maker(**config.settings)
     except (TypeError, IndexError, RuntimeError) as error:
         raise ValueError(f"network {config.name!r} does not take {config.settings}: {error}") from error
+
+
+def outputs_of(config: NetworkConfig) -> int:
+    """How many logits it gives of a window.
+
+    Raises:
+        ValueError: no network has that name, or ``outputs`` is no count.
+    """
+    default = signature(_maker(config)).parameters["outputs"].default
+    outputs = config.settings.get("outputs", default)
+    if not isinstance(outputs, int):
+        raise ValueError(f"network {config.name!r}: outputs is {outputs!r}, which is no count")  # noqa: TRY004
+    return outputs
+
+
+def _maker(config: NetworkConfig) -> Callable[..., nn.Module]:
+    if config.name not in NETWORKS:
+        raise ValueError(f"no network is called {config.name!r}; there are: {', '.join(sorted(NETWORKS))}")
+    return NETWORKS[config.name]
 
 
 def weights_of(network: nn.Module) -> dict[str, npt.NDArray[Any]]:

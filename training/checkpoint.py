@@ -6,6 +6,7 @@ import shutil
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -36,6 +37,8 @@ class Run:
     best: dict[str, Tensor]
     """The average's tensors after the best epoch."""
     history: list[Row] = field(default_factory=list)
+    lineage: dict[str, Any] = field(default_factory=dict)
+    """Whose weights, labels and hints had a part in it: ``begun_with``, ``taught_by`` and ``hinted_by``."""
 
     @classmethod
     def start(cls, settings: Recipe, steps: int, device: torch.device) -> "Run":
@@ -70,7 +73,7 @@ class Run:
         if (found.network, found.front_end) != (self.settings.network, self.settings.front_end_config):
             raise ConfigError(f"{folder}: has another network or front end than the recipe")
         fresh = self.network.state_dict()
-        # Outputs that guess hints are new, and stay fresh.
+        # What guesses hints begins anew: those of another run may mean other things.
         tensors = {
             name: torch.cat([value, fresh[name][len(value) :].cpu()]) if value.dim() else value
             for name, value in found.tensors.items()
@@ -192,6 +195,7 @@ def save(folder: Path, run: Run) -> None:
         "steps": run.steps,
         "groups": moments["param_groups"],
         "history": run.history,
+        "lineage": run.lineage,
     }
     (new / "state.json").write_text(json.dumps(state, indent=1))
     shutil.rmtree(folder, ignore_errors=True)
@@ -204,7 +208,8 @@ def restore(folder: Path, run: Run) -> None:
     A kill between removing the old checkpoint and naming the new one leaves the new one beside.
 
     Raises:
-        ConfigError: there is no checkpoint, it is damaged, or it was made with another recipe or corpus.
+        ConfigError: there is no checkpoint, it is damaged, or it was made with another recipe, corpus,
+            teachers or hints.
     """
     beside = folder.with_name(f"{folder.name}.new")
     if not folder.exists() and (beside / "state.json").is_file():
@@ -215,10 +220,15 @@ def restore(folder: Path, run: Run) -> None:
     try:
         state = json.loads((folder / "state.json").read_text())
         parts = {name: load_file(folder / f"{name}.safetensors") for name in names}
-        if state["recipe"] != run.settings.model_dump(mode="json"):
+        if Recipe.model_validate(state["recipe"]) != run.settings:
             raise ConfigError(f"{folder} was made with another recipe; use another folder")
         if state["steps"] != run.steps:
             raise ConfigError(f"{folder} was made with {state['steps']} steps an epoch, not {run.steps}")
+        for name, given in run.lineage.items():
+            # Nobody names again what it began with.
+            if name != "begun_with" and state["lineage"][name] != given:
+                was = state["lineage"][name] or "nobody"
+                raise ConfigError(f"{folder} was {name.replace('_', ' ')} {was}, not {given or 'nobody'}")
         rows: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             number, key = name.split(".")
@@ -226,14 +236,15 @@ def restore(folder: Path, run: Run) -> None:
         run.network.load_state_dict(parts["network"])
         run.average.load_state_dict(parts["average"])
         run.optimizer.load_state_dict({"state": rows, "param_groups": state["groups"]})
-        run.best, run.history = parts["best"], state["history"]
+        run.best, run.history, run.lineage = parts["best"], state["history"], state["lineage"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} is damaged: {error}; start without --resume") from error
 
 
 def restricted(tensors: dict[str, Tensor], config: NetworkConfig) -> nn.Module:
-    """The network without the outputs that guessed hints in training, listening."""
+    """The network without the outputs that guessed hints in training: only its last layer is cut."""
     network = build(config)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     own = network.state_dict()
     network.load_state_dict(
         {name: value[: len(own[name])] if value.dim() else value for name, value in tensors.items()}

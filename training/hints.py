@@ -9,6 +9,7 @@ guess. The large one is not needed in use.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,22 @@ from training.pcm import decode
 from training.plugin import imported
 
 Embedder = Callable[[Samples, int], npt.ArrayLike]
-"""``embedder(samples float32 [n], 16000)`` gives what the large network notes, float ``[D]``."""
+"""``embedder(samples float32 [n], 16000)`` gets a whole clip and gives what the large network notes of it,
+float ``[D]``."""
+Row = npt.NDArray[np.float16]
 NUMBERS_AT_MOST = 65_536
-"""In one clip's embedding."""
+"""In one clip's notes."""
+AT_ONCE = 1000
+"""Clips that a kill costs at most."""
+OVERSAMPLED = 10
+"""Components that are computed beyond those that are wanted: the randomised ones are then exact."""
 
 
 def embed(data: Path, place: str, out: Path) -> int:
-    """Ask a pretrained network about every training clip of both classes; returns how many there were.
+    """Ask a pretrained network about every training clip of both classes; returns how many are new.
+
+    What the file has already is kept: an embedding that was stopped goes on, and a corpus that grew is
+    completed.
 
     Args:
         data: a manifest, or its folder.
@@ -39,9 +49,9 @@ def embed(data: Path, place: str, out: Path) -> int:
         out: the file for ``Hints.of``, npz.
 
     Raises:
-        ConfigError: there is no such function.
+        ConfigError: there is no such function, or the file is none of ours.
         ManifestError, AudioError: a clip cannot be used.
-        FacError: there are no such clips, or an answer is not the same count of finite numbers as the first.
+        FacError: there are no such clips, or an answer is not the same count of finite numbers as the others.
     """
     embedder: Embedder = imported(place, "--by")
     clips = [
@@ -51,21 +61,16 @@ def embed(data: Path, place: str, out: Path) -> int:
     ]
     if not clips:
         raise FacError(f"{data} has no clips of either class in split train")
-    rows: list[npt.NDArray[np.float16]] = []
-    for clip in track(clips, "embed", console=Console(stderr=True)):
-        row = np.asarray(embedder(decode(clip.path), SAMPLE_RATE), np.float16)
-        if row.ndim != 1 or not 0 < len(row) <= NUMBERS_AT_MOST or (rows and len(row) != len(rows[0])):
-            raise FacError(
-                f"{clip.name}: {place} gave an array of shape {row.shape}; it must give as many numbers of"
-                f" every clip, at most {NUMBERS_AT_MOST}, in one row"
-            )
-        if not np.isfinite(row).all():
-            raise FacError(f"{clip.name}: {place} gave numbers that are not finite in 16 bits")
-        rows.append(row)
+    known, by = _read(out) if out.exists() else ({}, place)
+    if by != place:
+        raise ConfigError(f"{out} has the notes of {by}; choose another file for those of {place}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("wb") as file:
-        np.savez(file, names=np.array([clip.name for clip in clips]), rows=np.stack(rows), by=np.array(place))
-    return len(clips)
+    missing = [clip for clip in clips if clip.name not in known]
+    for number, clip in enumerate(track(missing, "embed", console=Console(stderr=True)), 1):
+        known[clip.name] = _notes(embedder, clip, place, like=next(iter(known.values()), None))
+        if number % AT_ONCE == 0 or number == len(missing):
+            _write(out, known, place)
+    return len(missing)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Hints:
     table: Tensor
     """``[clips + 1, H]``; NaN where nothing is known, and in the last row, which stands for no clip."""
     by: str = ""
-    """Whose they are."""
+    """Whose they are, and of how many clips."""
 
     @classmethod
     def of(cls, file: Path | None, clips: Sequence[Clip], count: int) -> "Hints":
@@ -87,8 +92,8 @@ class Hints:
             count: components; 0 without a file.
 
         Raises:
-            ConfigError: file and count do not suit each other, or the file cannot be read, has fewer columns
-                than components, or names too few of the clips.
+            ConfigError: file and count do not suit each other, or the file cannot be read, names fewer than
+                two of the clips a component, or tells fewer different things of them.
         """
         if bool(file) != bool(count):
             raise ConfigError(
@@ -99,20 +104,20 @@ class Hints:
         table = torch.full((len(clips) + 1, count), torch.nan)
         if file is None:
             return cls(table)
-        try:
-            with np.load(file, allow_pickle=False) as parts:
-                names, rows, by = parts["names"], parts["rows"], str(parts["by"])
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(f"{file}: not a file that fac corpus embed made: {error}") from error
-        known = dict(zip(names.tolist(), rows, strict=True))
+        known, by = _read(file)
         numbers = [number for number, clip in enumerate(clips) if clip.name in known]
-        if min(len(numbers), rows.shape[1]) < 2 * count:
+        if len(numbers) < 2 * count:
             raise ConfigError(
-                f"{file} has {rows.shape[1]} numbers of {len(numbers)} of the {len(clips)} clips: too few for"
-                f" {count} hints"
+                f"{file} names {len(numbers)} of the {len(clips)} clips: {count} hints need more"
             )
-        table[numbers] = _components(np.stack([known[clips[number].name] for number in numbers]), count)
-        return cls(table, by)
+        rows = np.stack([known[clips[number].name] for number in numbers])
+        found = _components(rows, count)
+        if found is None:
+            raise ConfigError(
+                f"{file} tells fewer than {count} different things of a clip: ask for less hints"
+            )
+        table[numbers] = found
+        return cls(table, f"{by}, {len(rows)} of {len(clips)} clips")
 
     def look_up(self, clips: Tensor) -> Tensor:
         """``[B]`` numbers of clips, -1 for none, to ``[B, H]``."""
@@ -132,12 +137,54 @@ def hint_loss(guesses: Tensor, hints: Tensor) -> Tensor:
     return mse_loss(guesses[known], hints[known])
 
 
-def _components(rows: npt.NDArray[np.float16], count: int) -> Tensor:
-    """``[N, D]`` to ``[N, count]``; randomised (Halko et al. 2011), and always the same."""
+def _notes(embedder: Embedder, clip: Clip, place: str, *, like: Row | None) -> Row:
+    """One clip's row, checked."""
+    row = np.asarray(embedder(decode(clip.path), SAMPLE_RATE), np.float16)
+    if row.ndim != 1 or not 0 < len(row) <= NUMBERS_AT_MOST or (like is not None and len(row) != len(like)):
+        raise FacError(
+            f"{clip.name}: {place} gave an array of shape {row.shape}; it must give as many numbers of"
+            f" every clip, at most {NUMBERS_AT_MOST}, in one row"
+        )
+    if not np.isfinite(row).all():
+        raise FacError(f"{clip.name}: {place} gave numbers that are not finite in 16 bits")
+    return row
+
+
+def _write(file: Path, known: dict[str, Row], by: str) -> None:
+    """Beside, then moved into place: a kill leaves the file as it was."""
+    unfinished = file.with_name(f"{file.name}.part")
+    with unfinished.open("wb") as parts:
+        np.savez(parts, names=np.array(list(known)), rows=np.stack(list(known.values())), by=np.array(by))
+    unfinished.replace(file)
+
+
+def _read(file: Path) -> tuple[dict[str, Row], str]:
+    """Rows by the clip's name, and whose they are."""
+    try:
+        # numpy leaves a file open that it opened itself and finds damaged.
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as parts:
+            names, rows, by = parts["names"], parts["rows"], str(parts["by"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        raise ConfigError(f"{file}: not a file that fac corpus embed made: {error}") from error
+    if (names.ndim, rows.ndim, len(names)) != (1, 2, len(rows)) or rows.dtype != np.float16:
+        raise ConfigError(f"{file}: not a file that fac corpus embed made: its names and rows do not fit")
+    if not 0 < rows.shape[1] <= NUMBERS_AT_MOST or not np.isfinite(rows).all():
+        raise ConfigError(f"{file}: its rows are too long, or not finite")
+    return dict(zip(names.tolist(), rows, strict=True)), by
+
+
+def _components(rows: Row, count: int) -> Tensor | None:
+    """``[N, D]`` to ``[N, count]``, None if the rank is lower. Randomised (Halko et al. 2011), one seed."""
+    if rows.shape[1] < count:
+        return None
     values = torch.from_numpy(rows.astype(np.float32))
-    values = (values - values.mean(dim=0)) / (values.std(dim=0) + 1e-6)
+    values -= values.mean(dim=0)
+    values /= values.std(dim=0) + 1e-6
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        _, _, axes = torch.pca_lowrank(values, q=count, center=False, niter=4)
-    found = values @ axes
-    return found / (found.std(dim=0) + 1e-6)
+        size = min(count + OVERSAMPLED, *values.shape)
+        _, sizes, axes = torch.pca_lowrank(values, q=size, center=False, niter=4)
+    if sizes[count - 1] <= 1e-3 * sizes[0]:
+        return None
+    found = values @ axes[:, :count]
+    return found / found.std(dim=0)

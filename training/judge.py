@@ -79,6 +79,7 @@ class Judge:
             for images in self._images(part, condition)
         ]
         logits = np.concatenate(rows)
+        logits = logits[:, : logits.shape[1] - self.settings.hints]  # the others guess hints
         if not np.isfinite(logits).all():
             raise FacError("training diverged: the network answers NaN; lower learning_rate in the recipe")
         return logits

@@ -85,4 +85,5 @@ def _covered(stripes: Tensor, size: int) -> Tensor:
 def _mixed(values: Tensor, partner: Tensor, kept: Tensor) -> Tensor:
     """Each row, as much as it keeps of itself, and of its partner the rest."""
     own = kept.reshape(-1, *(1 for _ in values.shape[1:]))
-    return own * values + (1.0 - own) * values[partner]
+    # What keeps all of itself keeps it also beside a partner that has no hints.
+    return torch.where(own < 1.0, own * values + (1.0 - own) * values[partner], values)

@@ -2,21 +2,22 @@
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fac_stream.errors import ConfigError
 
 
-def imported(place: str, option: str) -> Any:
-    """What ``module:name`` names; modules of the current folder are found, too.
+def imported(place: str, option: str) -> Callable[..., Any]:
+    """What ``module:name`` names, a function or class; modules of the current folder are found, too.
 
     Args:
         place: as the user wrote it.
         option: where, for the message: ``--peer``.
 
     Raises:
-        ConfigError: there is no such module, or nothing of that name in it.
+        ConfigError: there is no such module, or nothing of that name in it that can be called.
     """
     module_name, _, name = place.partition(":")
     if not module_name or not name:
@@ -28,6 +29,7 @@ def imported(place: str, option: str) -> Any:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(f"{option} {place}: cannot import {module_name}: {error}; {where}") from error
-    if not hasattr(module, name):
+    found = getattr(module, name, None)
+    if not callable(found):
         raise ConfigError(f"{option} {place}: {module_name} has no function {name}; {where}")
-    return getattr(module, name)
+    return found

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from fac_model.config import FrontEndConfig, NetworkConfig
+from fac_model.network import outputs_of
 from training.augment import IMAGE, WAVE
 from training.channel import CONDITIONS
 from training.copies import ENGINES
@@ -57,9 +58,9 @@ class Recipe(Settings):
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """The classes aim at this half from 0 and 1."""
     taught: Share = 0.0
-    """What the teachers that ``fac train`` is given say of each label, see ``training.teachers``."""
+    """Share of each label that is what the teachers of ``fac train --teacher`` say."""
     hints: Annotated[int, Field(ge=0, le=1024)] = 0
-    """How much of a pretrained network's notes this one learns to guess, see ``training.hints``."""
+    """Principal components of what a pretrained network notes, to be guessed, see ``training.hints``."""
     hint_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
     """Weight of the mean squared error of these guesses."""
     speech_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
@@ -97,11 +98,15 @@ class Recipe(Settings):
 
     @property
     def trained_network(self) -> NetworkConfig:
-        """The network, with one more output for each hint while it learns."""
+        """The network, with one more output for each hint while it learns.
+
+        Raises:
+            ValueError: there is no such network, or its outputs are no count.
+        """
         if not self.hints:
             return self.network
-        outputs = {"outputs": int(self.network.settings.get("outputs", 2)) + self.hints}
-        return self.network.model_copy(update={"settings": {**self.network.settings, **outputs}})
+        outputs = outputs_of(self.network) + self.hints
+        return NetworkConfig(name=self.network.name, settings={**self.network.settings, "outputs": outputs})
 
     @property
     def front_end_config(self) -> FrontEndConfig:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from fac_stream.audio.frames import SAMPLE_RATE, Samples
-from fac_stream.errors import ConfigError, FacError
+from fac_stream.errors import FacError
 from training.builder import COLUMNS, Row, decode, encode
 from training.copies import frame_rms, interpolated, levelled, match_spectrum
 from training.manifest import Clip, Label, Split, read_manifest
@@ -56,10 +56,7 @@ def load(name: str) -> Vocoder:
     Raises:
         ConfigError: there is no such module or function.
     """
-    vocoder: Vocoder = imported(name, "--vocoder")
-    if not callable(vocoder):
-        raise ConfigError(f"--vocoder {name}: {name.partition(':')[2]} is no function")
-    return vocoder
+    return imported(name, "--vocoder")
 
 
 def revoice(

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fac_model.network import build
 from fac_stream.errors import ConfigError
-from training.checkpoint import Weights
+from training.checkpoint import Weights, restricted
 from training.judge import forward
 from training.recipe import Recipe
 
@@ -27,8 +26,8 @@ class Teachers:
 
     Raises:
         BundleError: a folder is neither.
-        ConfigError: a teacher hears through another front end, or there are teachers without a share, or a
-            share without teachers.
+        ConfigError: a run's checkpoint cannot be read, a teacher hears through another front end, or there
+            are teachers without a share, or a share without teachers.
     """
 
     def __init__(self, folders: Sequence[Path], settings: Recipe, device: torch.device) -> None:
@@ -44,11 +43,10 @@ class Teachers:
             if weights.front_end != settings.front_end_config:
                 raise ConfigError(f"{folder}: has another front end than the recipe")
         self.names = [weights.name for weights in found]
-        self._networks = [_listening(weights).to(device) for weights in found]
+        self._networks = [restricted(part.tensors, part.network).to(device) for part in found]
 
-    @torch.no_grad()
     def label(self, images: Tensor, synthetic: Tensor) -> Tensor:
-        """What the network is to answer, 0 to 1, ``[B]``.
+        """What the network is to answer, 0 to 1, ``[B]``. To be called without gradients.
 
         Args:
             images: ``[B, channels, bands, frames]``, not yet masked.
@@ -59,10 +57,3 @@ class Teachers:
         precision, share = self._settings.precision, self._settings.taught
         logits = torch.stack([forward(network, images, precision)[:, 0] for network in self._networks])
         return (1.0 - share) * synthetic + share * torch.sigmoid(logits.mean(dim=0))
-
-
-def _listening(weights: Weights) -> nn.Module:
-    network = build(weights.network)
-    network.load_state_dict(weights.tensors)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    return network.eval()

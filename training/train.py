@@ -2,7 +2,7 @@
 
     fac train foundation corpus/ --out runs/foundation
     fac train foundation corpus/ --out runs/foundation --resume
-    fac train default corpus/ --out runs/default --teacher runs/foundation --hints hints.npz
+    fac train mine.yaml corpus/ --out runs/mine --teacher runs/foundation --hints hints.npz
     torchrun --nproc-per-node 4 -m fac_stream train foundation corpus/ --out runs/foundation
 
 The folder then holds ``bundle/`` (what ``fac run`` loads), ``history.json`` (a row an epoch),
@@ -83,9 +83,10 @@ def train(
             corpus = Corpus.open(data)
             mixture = Mixture.of(settings, corpus)
             run = Run.start(settings, -(-mixture.batches // place.count), place.device)
-            begun = run.begin_with(begin) if begin else None
+            begun = run.begin_with(begin) if begin else ""
             taught = Teachers(teachers, settings, place.device)
             hinted = Hints.of(hints, mixture.speech.clips, settings.hints)
+            run.lineage = {"begun_with": begun, "taught_by": taught.names, "hinted_by": hinted.by}
             out.mkdir(parents=True, exist_ok=True)
             if resume:
                 checkpoint.restore(out / "checkpoint", run)
@@ -105,8 +106,7 @@ def train(
                 raise
         if place.rank:
             return out / "bundle"
-        lineage = {"begun_with": begun, "taught_by": taught.names, "hinted_by": hinted.by}
-        return ship(run, front_end, corpus, out, summary(run, mixture, lineage))
+        return ship(run, front_end, corpus, out, summary(run, mixture))
 
 
 def fit(
@@ -137,6 +137,8 @@ def fit_epoch(
     run: Run, network: nn.Module, lessons: Lessons, upcoming: Iterator[Batch], *, place: Place, tell: Tell
 ) -> Row:
     """One epoch of AdamW; returns learning rate, loss and accuracy on its batches.
+
+    Accuracy counts agreement with the labels, which teachers may have had a part in.
 
     Args:
         run: whose weights are moved.
@@ -222,8 +224,8 @@ def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: 
     return unfinished.path.rename(out / "bundle")
 
 
-def summary(run: Run, mixture: Mixture, lineage: dict[str, Any]) -> dict[str, Any]:
-    """On what and how the bundle was trained, plain JSON; of its lineage what there is."""
+def summary(run: Run, mixture: Mixture) -> dict[str, Any]:
+    """On what and how the bundle was trained, plain JSON."""
     speech = mixture.speech
     sources: dict[tuple[str, str, str], int] = {}
     for clip in speech.clips:
@@ -244,5 +246,5 @@ def summary(run: Run, mixture: Mixture, lineage: dict[str, Any]) -> dict[str, An
             {"source": source, "label": label, "licence": licence, "clips": count}
             for (source, label, licence), count in sorted(sources.items())
         ],
-        **{key: value for key, value in lineage.items() if value},
+        **{key: value for key, value in run.lineage.items() if value},
     }

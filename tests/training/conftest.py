@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -43,3 +44,15 @@ def trained(tones, tmp_path_factory):
     bundle = train(recipe_file(out), tones, out)
     assert bundle == out / "bundle"
     return out
+
+
+@pytest.fixture(scope="session")
+def tutored(trained, tones, tmp_path_factory) -> dict[str, object]:
+    """A teacher, and hints for most of the clips: what a recipe with ``taught`` and ``hints`` needs."""
+    with (tones / "manifest.csv").open(newline="") as lines:
+        names = [row["path"] for row in csv.DictReader(lines) if row["split"] == "train"][2:]
+    rows = np.random.default_rng(5).normal(size=(len(names), 9)).astype(np.float16)
+    file = tmp_path_factory.mktemp("hints") / "hints.npz"
+    with file.open("wb") as out:
+        np.savez(out, names=np.array(names), rows=rows, by=np.array("mine:it"))
+    return {"teachers": [trained], "hints": file}

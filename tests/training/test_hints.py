@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from fac_model.bundle import Bundle
+from fac_stream.cli import app
 from fac_stream.errors import ConfigError, FacError
 from tests.training.tiny import RECIPE, recipe_file
 from training.hints import Hints, embed, hint_loss
@@ -52,7 +54,7 @@ def test_hints_are_uncorrelated_and_of_variance_one(tmp_path):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 40)) + 0.1 * rng.normal(size=(200, 40))
     hints = Hints.of(written(tmp_path / "h.npz", [f"c{i}" for i in range(200)], rows), clips(203), 3)
-    assert hints.by == "mine:it"
+    assert hints.by == "mine:it, 200 of 203 clips"
     known = hints.look_up(torch.arange(200)).numpy()
     np.testing.assert_allclose(np.cov(known.T), np.eye(3), atol=0.02)
     assert hints.look_up(torch.tensor([200, 202, -1])).isnan().all()
@@ -92,10 +94,11 @@ def test_a_network_can_learn_with_hints(tones, tmp_path):
     ours = Bundle.load(train(path, tones, tmp_path / "out", hints=file))
     assert ours.manifest.outputs == ("synthetic",)
     assert ours.tensors()["head.4.weight"].shape[0] == 1
-    assert ours.manifest.training["hinted_by"] == "mine:spectrum"
-    for begin in (tmp_path / "out", tmp_path / "out" / "bundle"):
-        on = train(path, tones, tmp_path / f"on_{begin.name}", begin=begin, hints=file)
-        assert "begun_with" in Bundle.load(on).manifest.training
+    assert ours.manifest.training["hinted_by"] == f"mine:spectrum, {len(both)} of {len(both)} clips"
+    assert "dev_speech_eer" not in ours.manifest.training["history"][0], "a guess is no speech output"
+    path = recipe_file(tmp_path, epochs=1, learning_rate=1e-12, hints=3)
+    on = Bundle.load(train(path, tones, tmp_path / "on", begin=tmp_path / "out", hints=file))
+    assert on.manifest.training["begun_with"] == "tiny 1, epoch 3 of 3"
 
 
 @pytest.mark.usefixtures("mine")
@@ -108,15 +111,70 @@ def test_an_embedder_must_give_as_many_numbers_of_every_clip(tones, tmp_path, fu
 
 
 def test_hints_and_recipe_suit_each_other(tmp_path):
-    """One without the other, another file, or too few clips are refused before anything is trained."""
+    """One without the other, or a file that knows too little, are refused before anything is trained."""
     file = written(tmp_path / "h.npz", ["c0", "c1"], np.eye(2, 9))
-    (tmp_path / "other.npz").write_bytes(b"PK")
+    names = [f"c{i}" for i in range(20)]
+    flat = written(tmp_path / "flat.npz", names, np.outer(np.arange(20), np.arange(9)))
     for given, count, said in (
         (file, 0, "leave --hints out"),
         (None, 4, "asks for 4 hints"),
-        (tmp_path / "other.npz", 4, "not a file that fac corpus embed made"),
-        (tmp_path / "none.npz", 4, "not a file that fac corpus embed made"),
-        (file, 4, "too few"),
+        (file, 4, "names 2 of the 20 clips"),
+        (flat, 4, "fewer than 4 different things"),
+        (flat, 10, "fewer than 10 different things"),
     ):
         with pytest.raises(ConfigError, match=said):
-            Hints.of(given, clips(5), count)
+            Hints.of(given, clips(20), count)
+
+
+def test_a_file_of_hints_is_read_with_care(tmp_path):
+    """Whatever else it holds, or half of it, is refused in words."""
+    whole = written(tmp_path / "whole.npz", [f"c{i}" for i in range(9)], np.eye(9)).read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 255
+    np.save(tmp_path / "array.npy", np.eye(9))
+    for number, content in enumerate(
+        (b"", b"PK", whole[: len(whole) // 2], bytes(damaged), (tmp_path / "array.npy").read_bytes())
+    ):
+        path = tmp_path / f"{number}.npz"
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="not a file that fac corpus embed made"):
+            Hints.of(path, clips(9), 2)
+    for name, names, rows in (
+        ("short", ["c0"], np.eye(9)),
+        ("row", ["c0"], np.ones(9)),
+        ("nan", ["c0"], np.full((1, 9), np.nan)),
+    ):
+        with pytest.raises(ConfigError, match=r"do not fit|not finite"):
+            Hints.of(written(tmp_path / f"{name}.npz", names, rows), clips(9), 2)
+    with pytest.raises(ConfigError, match="not a file"):
+        Hints.of(tmp_path / "none.npz", clips(9), 2)
+
+
+@pytest.mark.usefixtures("mine")
+def test_an_embedding_goes_on_where_it_was(tones, tmp_path):
+    """What the file has is kept, byte for byte; another embedder's file is not added to."""
+    file = tmp_path / "hints.npz"
+    count = embed(tones, "mine:spectrum", file)
+    with np.load(file) as parts:
+        names, rows = parts["names"], parts["rows"]
+    written(file, names[5:], rows[5:] + np.float16(1.0))
+    with pytest.raises(ConfigError, match="has the notes of mine:it"):
+        embed(tones, "mine:spectrum", file)
+    with file.open("wb") as half:
+        np.savez(half, names=names[5:], rows=rows[5:] + np.float16(1.0), by=np.array("mine:spectrum"))
+    assert embed(tones, "mine:spectrum", file) == 5
+    with np.load(file) as parts:
+        again = dict(zip(parts["names"].tolist(), parts["rows"], strict=True))
+    assert len(again) == count
+    np.testing.assert_array_equal(again[names[0]], rows[0])
+    np.testing.assert_array_equal(again[names[5]], rows[5] + np.float16(1.0))
+
+
+def test_the_command_embeds(tones, tmp_path, mine):
+    """``fac corpus embed`` says how many clips it asked about; what is no function is refused."""
+    arguments = ["corpus", "embed", str(tones), "--out", str(tmp_path / "h.npz"), "--by"]
+    done = CliRunner().invoke(app, [*arguments, "mine:spectrum"])
+    assert done.exit_code == 0, done.output
+    assert "h.npz" in done.stdout
+    refused = CliRunner().invoke(app, [*arguments, "mine:np"])
+    assert "has no function np" in str(refused.exception)

@@ -43,6 +43,14 @@ def test_an_average_lies_between_its_parts(trained, tones, tmp_path):
     assert made.manifest.calibration.wideband != Affine()
 
 
+def test_an_average_takes_what_was_trained_with_hints(tones, tutored, tmp_path):
+    """The outputs that guessed them are in none of the parts, nor in what is made of them."""
+    path = recipe_file(tmp_path, hints=3, taught=0.3)
+    bundle = train(path, tones, tmp_path / "run", **tutored)
+    made = Bundle.load(average([bundle, tmp_path / "run"], tones, tmp_path / "mean"))
+    assert made.tensors()["head.4.weight"].shape == Bundle.load(bundle).tensors()["head.4.weight"].shape
+
+
 def test_an_average_needs_parts_of_one_network(trained, tones, tmp_path):
     """One folder alone, runs without a bundle, or another network are refused."""
     for folders, said in (

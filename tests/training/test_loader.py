@@ -10,7 +10,7 @@ from training.dataset import Corpus
 from training.loader import batches
 from training.manifest import Clip, Label, ManifestError, Split
 from training.mixture import Batch, Mixture
-from training.pcm import WINDOW, PcmCache
+from training.pcm import WINDOW, PcmCache, to_float
 from training.recipe import Recipe
 
 SETTINGS = {"name": "x", "sampling": "paired", "windows_per_epoch": 64, "batch_size": 16}
@@ -37,6 +37,22 @@ def test_workers_change_nothing(tones):
     assert all(map(same, alone, helped))
     assert not same(alone[0], alone[1])
     assert not same(alone[0], alone[4])
+
+
+@pytest.mark.parametrize("sampling", ["plain", "paired"])
+def test_a_window_names_the_clip_that_it_is_cut_from(tones, sampling):
+    """By its number among the training clips that are left; what holds no speech, and copies, name none."""
+    mix = mixture(tones, sampling=sampling, nonspeech=0.25, holdout=["page-1"])
+    batch = mix.batch(0, 0)
+    assert (batch.clips[batch.speech == 0.0] == -1).all()
+    for wave, clip, synthetic in zip(batch.waves, batch.clips, batch.synthetic, strict=True):
+        if clip >= 0:
+            assert (mix.speech.clips[clip].label == Label.FAKE) == bool(synthetic)
+            pcm = to_float(mix.speech.pcm[clip])
+            assert np.isin(wave, pcm).all()
+    copied = mixture(tones, copies={"phase": 1.0}).batch(0, 0)
+    assert (copied.clips[copied.synthetic == 1.0] == -1).all()
+    assert (copied.clips[copied.synthetic == 0.0] >= 0).all()
 
 
 def test_what_a_worker_cannot_do_is_raised_in_the_trainer(tones):

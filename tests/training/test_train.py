@@ -54,6 +54,8 @@ EVERYTHING = {
     "network": {"name": "spectrogram_cnn", "settings": {"widths": [8, 8, 8, 8], "hidden": 8, "outputs": 2}},
     "nonspeech": 0.25,
     "mixup": 0.5,
+    "taught": 0.3,
+    "hints": 3,
     "label_smoothing": 0.1,
     "ema": 0.9,
     "warmup_steps": 6,
@@ -63,10 +65,10 @@ EVERYTHING = {
 }
 
 
-def test_the_same_seed_gives_the_same_weights(unshipped, tones, tmp_path):
+def test_the_same_seed_gives_the_same_weights(unshipped, tones, tutored, tmp_path):
     """To the last bit, also with a worker; another seed gives others."""
     first, same, other = (
-        train(recipe_file(tmp_path, **EVERYTHING, **changes), tones, tmp_path / str(changes))
+        train(recipe_file(tmp_path, **EVERYTHING, **changes), tones, tmp_path / str(changes), **tutored)
         for changes in ({}, {"workers": 1}, {"seed": 4})
     )
     np.testing.assert_array_equal(first, same)
@@ -75,10 +77,10 @@ def test_the_same_seed_gives_the_same_weights(unshipped, tones, tmp_path):
 
 @pytest.mark.usefixtures("unshipped")
 @pytest.mark.parametrize("more", [{"schedule": "plateau"}, EVERYTHING])
-def test_a_run_that_was_killed_goes_on_as_if_it_was_not(tones, tmp_path, monkeypatch, capsys, more):
+def test_a_killed_run_goes_on_as_if_it_was_not(tones, tutored, tmp_path, monkeypatch, capsys, more):  # noqa: PLR0917
     """Stopped in the third epoch it says how to go on; resumed, it ends with the same weights and figures."""
-    path = recipe_file(tmp_path, **more)
-    whole = train(path, tones, tmp_path / "whole")
+    path, given = recipe_file(tmp_path, **more), tutored if "hints" in more else {}
+    whole = train(path, tones, tmp_path / "whole", **given)
     fit, epochs = module.fit_epoch, iter([True, True, False])
 
     def fit_or_die(*arguments, **named):
@@ -88,14 +90,28 @@ def test_a_run_that_was_killed_goes_on_as_if_it_was_not(tones, tmp_path, monkeyp
 
     monkeypatch.setattr(module, "fit_epoch", fit_or_die)
     with pytest.raises(KeyboardInterrupt):
-        train(path, tones, tmp_path / "killed")
+        train(path, tones, tmp_path / "killed", **given)
     assert "stopped after epoch 2; go on with the same command and --resume" in capsys.readouterr().out
     monkeypatch.setattr(module, "fit_epoch", fit)
-    np.testing.assert_array_equal(train(path, tones, tmp_path / "killed", resume=True), whole)
+    np.testing.assert_array_equal(train(path, tones, tmp_path / "killed", resume=True, **given), whole)
     rows = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "killed")]
     for row in (*rows[0], *rows[1]):
         del row["seconds"]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.usefixtures("unshipped")
+def test_a_run_is_resumed_with_its_own_teachers(trained, tones, tutored, tmp_path):
+    """Others would go on with other labels: they are refused; what it began with need not be named."""
+    path = recipe_file(tmp_path, **EVERYTHING, epochs=1)
+    train(path, tones, tmp_path / "begin", **tutored)
+    train(path, tones, tmp_path / "run", begin=tmp_path / "begin", **tutored)
+    train(path, tones, tmp_path / "run", resume=True, **tutored)
+    state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
+    assert state["lineage"]["begun_with"] == "tiny 1, epoch 1 of 1"
+    others = {**tutored, "teachers": [trained / "bundle"]}
+    with pytest.raises(ConfigError, match="was taught by"):
+        train(path, tones, tmp_path / "run", resume=True, **others)
 
 
 def test_resuming_what_is_not_there_or_not_the_same_is_refused(trained, tones, tmp_path):
@@ -144,10 +160,10 @@ def test_early_stopping_waits_its_patience(unshipped, tones, tmp_path, monkeypat
     np.testing.assert_array_equal(best, after[1])
 
 
-def test_held_out_sources_are_judged_and_not_trained_on(unshipped, tones, tmp_path):
+def test_held_out_sources_are_judged_and_not_trained_on(unshipped, tones, tutored, tmp_path):
     """Every second epoch and the last have figures of dev, of the held-out page and of speech."""
     changes = {"holdout": ["page-1"], "choose_on": "holdout_eer", "dev_every": 2}
-    train(recipe_file(tmp_path, **EVERYTHING, **changes), tones, tmp_path)
+    train(recipe_file(tmp_path, **EVERYTHING, **changes), tones, tmp_path, **tutored)
     rows = json.loads((tmp_path / "history.json").read_text())
     assert ["holdout_eer" in row for row in rows] == [False, True, True]
     assert {"dev_auc", "dev_eer", "dev_f1", "dev_loss", "holdout_auc", "dev_speech_eer"} <= set(rows[1])
