@@ -29,7 +29,7 @@ def imported(place: str, option: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(f"{option} {place}: cannot import {module_name}: {error}; {where}") from error
-    found = getattr(module, name, None)
+    found: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(found):
         raise ConfigError(f"{option} {place}: {module_name} has no function {name}; {where}")
     return found
