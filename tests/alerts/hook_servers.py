@@ -21,12 +21,13 @@ class JsonServer:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 status, headers = answer(self.path, body)
+                # Before the answer: whoever has that may count the posts.
+                server.posts.put((self.path, dict(self.headers), body))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("content-length", "0")
                 self.end_headers()
-                server.posts.put((self.path, dict(self.headers), body))
 
             def log_message(self, *args):
                 pass
