@@ -213,7 +213,7 @@ async def test_a_subscriber_who_cannot_take_the_decisions_is_closed_with_a_reaso
             assert socket.close_code == 4008
             assert "read faster" in socket.close_reason
         async with served.connect("/ws/events") as socket:
-            assert (await receive(socket))[0].seq == 65
+            assert (await receive(socket))[0].seq >= 65  # health may have spoken, too
 
 
 async def test_a_subscriber_that_is_gone_without_a_word_is_noticed(tmp_path, monkeypatch):
