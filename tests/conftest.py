@@ -57,6 +57,20 @@ def no_settings(monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
+def patience() -> Iterator[None]:
+    """A loaded machine's disk may take its time; tests of what is too long say how long that is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in (
+            "alerts.desk.ANSWER_S",
+            "alerts.ledger.PATIENCE_S",
+            "history.auditor.PATIENCE_S",
+            "history.recorder.PATIENCE_S",
+        ):
+            patch.setattr(f"fac_stream.{limit}", 60.0)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def loopback_only() -> Iterator[None]:
     """A test that connects to another machine is a mistake, and one that passes only here."""
     patch = pytest.MonkeyPatch()

@@ -135,10 +135,11 @@ async def test_a_folder_that_cannot_be_looked_at_is_told(tmp_path, monkeypatch, 
 
 async def test_a_disk_that_hangs_holds_up_nobody(tmp_path, monkeypatch, disks):
     """It is asked once, not again and again, and is well again when it answers."""
-    answers, asked = threading.Event(), []
+    answers, begun, asked = threading.Event(), threading.Event(), []
 
     def usage(path):
         asked.append(path)
+        begun.set()
         assert answers.wait(30)
         return SimpleNamespace(free=10**12)
 
@@ -147,6 +148,7 @@ async def test_a_disk_that_hangs_holds_up_nobody(tmp_path, monkeypatch, disks):
     it = disks([tmp_path / "a.db"])
 
     await it.look()
+    assert await asyncio.to_thread(begun.wait, 30)
     await it.look()
     assert [trouble.rule for trouble in it.troubles] == ["storage"]
     assert "does not answer" in it.troubles[0].problem
