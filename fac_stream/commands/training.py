@@ -185,7 +185,7 @@ def embed(
     """Note what a pretrained network of yours hears in each training clip: hints for fac train --hints."""
     with training_part("hints") as module:
         count = module.embed(data, by, out)
-    typer.echo(f"{count} clips in {out}")
+    typer.echo(f"{count} new clips in {out}")
 
 
 def _check(recipe: Path, data: Path, *, as_json: bool) -> None:
