@@ -38,7 +38,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from fac_model.calibration import Calibration
-from fac_model.config import FrontEndConfig, NetworkConfig
+from fac_model.config import FrontEndConfig, MemberConfig, NetworkConfig
 from fac_model.decision import DecisionTables
 from fac_model.quality import QualityRange
 
@@ -74,10 +74,13 @@ class BundleManifest(BaseModel):
     created: AwareDatetime
     front_end: FrontEndConfig
     network: NetworkConfig
+    beside: Annotated[tuple[MemberConfig, ...], Field(max_length=7)] = ()
+    """More networks that hear the same window; a logit is the mean of all. The tensors of the first of them
+    are named ``beside.0.`` and what its own name for them is."""
     outputs: Outputs
     calibration: Calibration
     settings_sha256: Sha256
-    """Over the four above and, unless float32, precision: with others, weights and graph would disagree."""
+    """Over the five above and, unless float32, precision: with others, weights and graph would disagree."""
     precision: Literal["float32", "int8"] = "float32"
     """Of the convolutions in ``model.onnx``."""
     quality: QualityRange | None = None
@@ -127,8 +130,8 @@ class Bundle:
         manifest = _read_manifest(folder)
         if manifest.settings_sha256 != _settings_digest(manifest):
             raise BundleError(
-                f"{folder / MANIFEST}: front_end, network, outputs or calibration are not those it was "
-                "written with: copy the bundle again, or train one with other settings"
+                f"{folder / MANIFEST}: front_end, network, beside, outputs or calibration are not those it "
+                "was written with: copy the bundle again, or train one with other settings"
             )
         contents = {name: _read_verified(folder, name, digest) for name, digest in manifest.files.items()}
         _check_tensors(folder, contents[WEIGHTS], manifest.tensors)
@@ -146,6 +149,7 @@ class Bundle:
         calibration: Calibration,
         tensors: Mapping[str, npt.NDArray[Any]],
         outputs: Sequence[str] = ("synthetic",),
+        beside: Sequence[MemberConfig] = (),
         metrics: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
         files: Mapping[str, bytes] | None = None,
@@ -161,6 +165,7 @@ class Bundle:
             calibration: fitted on held-out data.
             tensors: the network's parameters and buffers, ``fac_model.network.weights_of(network)``.
             outputs: what the network's logits say: ``synthetic``, and ``speech`` where there is a second.
+            beside: more networks with as many outputs, whose tensors are among the tensors.
             metrics: what it scored; plain JSON.
             training: on what it was trained; plain JSON.
             files: further content: ``model.onnx`` and ``plots/NAME.png``.
@@ -175,6 +180,7 @@ class Bundle:
             "created": datetime.now(UTC).replace(microsecond=0),
             "front_end": front_end,
             "network": network,
+            "beside": tuple(beside),
             "outputs": tuple(outputs),
             "calibration": calibration,
             "metrics": dict(metrics or {}),
@@ -339,8 +345,11 @@ def _contiguous(tensors: Mapping[str, npt.NDArray[Any]]) -> Arrays:
 
 
 def _settings_digest(manifest: BundleManifest) -> str:
-    """SHA-256 over front end, network, outputs, calibration and, where it is another, precision."""
+    """SHA-256 over all that, beside the weights, changes a score."""
     settings = manifest.model_dump(mode="json", include={"front_end", "network", "outputs", "calibration"})
+    # Only where they say something: a bundle of a single network keeps the name that it always had.
+    if manifest.beside:
+        settings["beside"] = [member.model_dump(mode="json") for member in manifest.beside]
     if manifest.precision != "float32":
         settings["precision"] = manifest.precision
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))

@@ -77,3 +77,12 @@ class NetworkConfig(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "spectrogram_cnn"
     settings: Annotated[dict[str, Setting], Field(max_length=32)] = {}
+
+
+class MemberConfig(BaseModel):
+    """A network and the front end that it hears through."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    front_end: FrontEndConfig
+    network: NetworkConfig

@@ -54,6 +54,9 @@ app.command(epilog="Example: fac decide runs/first/bundle corpus/ --store --plot
 app.command(epilog="Example: fac average runs/a runs/b/bundle --data corpus/ --out runs/mean")(
     training.average
 )
+app.command(epilog="Example: fac join runs/a/bundle runs/b/bundle --data corpus/ --out runs/both")(
+    training.join
+)
 app.command(epilog="Example: fac export runs/first/bundle")(training.export)
 alerts.app.command("feedback", epilog="Example: fac alerts feedback feedback/")(feedback.feedback)
 app.add_typer(alerts.app, name="alerts")

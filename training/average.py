@@ -13,12 +13,9 @@ import torch
 from fac_model.bundle import Bundle
 from fac_model.calibration import Calibration
 from fac_stream.errors import ConfigError
-from training.calibrate import calibrate
 from training.checkpoint import Weights
 from training.dataset import Corpus
-from training.evidence import fit_decision
-from training.export import export_onnx
-from training.manifest import Label, Split
+from training.finish import finish
 
 
 def average(folders: Sequence[Path], data: Path, out: Path) -> Path:
@@ -55,10 +52,7 @@ def average(folders: Sequence[Path], data: Path, out: Path) -> Path:
         tensors={name: tensor.numpy() for name, tensor in _mean([part.tensors for part in parts]).items()},
         training={**known.training, "average_of": [part.name for part in parts]},
     )
-    corpus = Corpus.open(data)
-    dev = corpus.speech(Split.DEV)
-    fit_decision(calibrate(export_onnx(made.path), dev, corpus.part(Split.DEV, Label.NONSPEECH)), dev)
-    return made.path
+    return finish(made.path, Corpus.open(data))
 
 
 def _mean(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -161,10 +161,12 @@ class Weights:
 
         Raises:
             BundleError: it is neither.
-            ConfigError: the run's checkpoint cannot be read.
+            ConfigError: the run's checkpoint cannot be read, or the bundle is of several networks.
         """
         if not (folder / "checkpoint").is_dir():
             bundle = Bundle.load(folder)
+            if bundle.manifest.beside:
+                raise ConfigError(f"{folder} is of several networks; name one that it was joined of")
             tensors = {key: torch.from_numpy(value.copy()) for key, value in bundle.tensors().items()}
             return cls(tensors, bundle.manifest.network, bundle.manifest.front_end, bundle.model_id)
         try:

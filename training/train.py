@@ -27,18 +27,16 @@ from fac_model.calibration import Calibration
 from fac_model.front_end import LogSpectrogram
 from fac_model.network import weights_of
 from training import checkpoint
-from training.calibrate import calibrate
 from training.checkpoint import Row, Run
 from training.dataset import Corpus
 from training.echo import Echoes
-from training.evidence import fit_decision
-from training.export import export_onnx
+from training.finish import finish
 from training.hints import Hints, hint_loss
 from training.judge import Judge, forward
 from training.lesson import Lesson, Lessons
 from training.loader import batches
 from training.machine import Place, joined
-from training.manifest import Label, Split
+from training.manifest import Label
 from training.mixture import Batch, Mixture
 from training.recipe import Recipe
 from training.teachers import Teachers
@@ -218,8 +216,7 @@ def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: 
         training=facts,
     )
     # A bundle without calibration looks like one with: it gets its name only when all is in it.
-    dev, nonspeech = corpus.speech(Split.DEV), corpus.part(Split.DEV, Label.NONSPEECH)
-    fit_decision(calibrate(export_onnx(unfinished.path), dev, nonspeech), dev)
+    finish(unfinished.path, corpus)
     shutil.rmtree(out / "bundle", ignore_errors=True)
     return unfinished.path.rename(out / "bundle")
 

@@ -83,6 +83,23 @@ def average(
         typer.echo(module.average(folders, data, out))
 
 
+def join(
+    *,
+    folders: Annotated[list[Path], typer.Argument(help="Bundles, two or more.", metavar="BUNDLES")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Manifest CSV or folder; dev calibrates.", metavar="DATA")
+    ],
+    out: Annotated[Path, typer.Option(help="The new bundle's folder.", metavar="FOLDER", file_okay=False)],
+) -> None:
+    """Make one bundle of several, whose logit is the mean of theirs.
+
+    Each keeps its own network and front end, so a window costs as much as in all of them; the new bundle has
+    the first one's name and is calibrated on dev.
+    """
+    with training_part("join") as module:
+        typer.echo(module.join(folders, data, out))
+
+
 def export(
     *,
     bundle: Bundle,

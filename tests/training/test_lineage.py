@@ -1,14 +1,17 @@
-"""Training that begins with weights, and the mean of several."""
+"""Training that begins with weights, the mean of several, and several side by side."""
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from fac_model.bundle import Bundle
+from fac_model.bundle import ONNX, Bundle, BundleError
 from fac_model.calibration import Affine
+from fac_model.detector import Detector
 from fac_stream.errors import ConfigError
 from tests.training.tiny import recipe_file
 from training.average import average
+from training.export import graph_logits, trial_signals
+from training.join import join
 from training.train import train
 
 
@@ -70,3 +73,74 @@ def test_training_does_not_begin_with_another_network(trained, tones, tmp_path):
     other = {"name": "spectrogram_cnn", "settings": {"widths": [4, 8, 8, 8], "hidden": 8}}
     with pytest.raises(ConfigError, match="another network"):
         train(recipe_file(tmp_path, network=other), tones, tmp_path / "on", begin=trained / "bundle")
+
+
+@pytest.fixture(scope="module")
+def joined(trained, other_view, tones, tmp_path_factory):
+    """The tiny bundle beside one that was trained through another front end."""
+    return join([trained / "bundle", other_view], tones, tmp_path_factory.mktemp("joined") / "both")
+
+
+@pytest.fixture(scope="module")
+def other_view(tones, tmp_path_factory):
+    """A bundle of another network and another front end than the tiny one's."""
+    folder = tmp_path_factory.mktemp("view")
+    view = {"n_fft": 256, "hop_length": 400, "padding": 0, "bands": 16, "scale": "linear"}
+    network = {"name": "texture_cnn", "settings": {"widths": [8, 8], "pools": 2, "outputs": 1}}
+    return train(recipe_file(folder, front_end=view, network=network), tones, folder / "run")
+
+
+def fields_of(bundle):
+    """What ``Bundle.save`` needs of a bundle beside its tensors."""
+    names = ("name", "version", "front_end", "network", "calibration")
+    return {name: getattr(bundle.manifest, name) for name in names}
+
+
+def test_a_joined_bundle_says_the_mean_of_its_members(joined, trained, other_view):
+    """In torch and in its graph; it is calibrated, and says what it was made of."""
+    parts = [Bundle.load(trained / "bundle"), Bundle.load(other_view)]
+    made = Bundle.load(joined)
+    waves = trial_signals(32_000)
+    expected = np.mean([Detector.load(part).logits(waves) for part in parts], axis=0)
+    np.testing.assert_allclose(Detector.load(made).logits(waves), expected, atol=1e-5)
+    np.testing.assert_allclose(graph_logits(made.read(ONNX), 1)(waves), expected, atol=1e-4)
+    assert np.ptp(expected) > 0.01
+    assert made.manifest.training["joined_of"] == [part.model_id for part in parts]
+    assert made.manifest.calibration.wideband != Affine()
+    assert made.model_id not in {part.model_id for part in parts}
+
+
+def test_a_joined_bundle_needs_all_its_tensors_and_no_more(joined, tmp_path):
+    """A member without weights, or weights without a member, is refused by name."""
+    made = Bundle.load(joined)
+    fewer = {name: value for name, value in made.tensors().items() if not name.startswith("beside.0.head")}
+    for name, beside, tensors in (
+        ("weightless", made.manifest.beside, fewer),
+        ("memberless", (), made.tensors()),
+    ):
+        odd = Bundle.save(tmp_path / name, **fields_of(made), beside=beside, tensors=tensors)
+        with pytest.raises(BundleError, match=name):
+            Detector.load(odd)
+
+
+def test_what_cannot_be_joined_is_refused(joined, trained, tones, tmp_path):
+    """One bundle, one that is joined already, or other outputs."""
+    bundle = trained / "bundle"
+    with pytest.raises(ConfigError, match="two bundles"):
+        join([bundle], tones, tmp_path / "out")
+    with pytest.raises(ConfigError, match="several networks itself"):
+        join([bundle, joined], tones, tmp_path / "out")
+    first = Bundle.load(bundle)
+    outputs = ("synthetic", "speech")
+    speaking = Bundle.save(
+        tmp_path / "speaking", **fields_of(first), outputs=outputs, tensors=first.tensors()
+    )
+    with pytest.raises(ConfigError, match="other outputs"):
+        join([bundle, speaking.path], tones, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_joined_bundle_is_nothing_to_begin_with(joined, tones, tmp_path):
+    """Its weights belong to several networks; the error says what to name in its place."""
+    with pytest.raises(ConfigError, match="joined of"):
+        train(recipe_file(tmp_path), tones, tmp_path / "on", begin=joined)
