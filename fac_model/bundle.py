@@ -75,8 +75,8 @@ class BundleManifest(BaseModel):
     front_end: FrontEndConfig
     network: NetworkConfig
     beside: Annotated[tuple[MemberConfig, ...], Field(max_length=7)] = ()
-    """More networks that hear the same window; a logit is the mean of all. The tensors of the first of them
-    are named ``beside.0.`` and what its own name for them is."""
+    """More networks that hear the same window; a logit is the mean of all. Tensors of the first of them
+    are stored as ``beside.0.NAME``, of the second as ``beside.1.NAME``."""
     outputs: Outputs
     calibration: Calibration
     settings_sha256: Sha256
@@ -165,7 +165,7 @@ class Bundle:
             calibration: fitted on held-out data.
             tensors: the network's parameters and buffers, ``fac_model.network.weights_of(network)``.
             outputs: what the network's logits say: ``synthetic``, and ``speech`` where there is a second.
-            beside: more networks with as many outputs, whose tensors are among the tensors.
+            beside: more networks with as many outputs; their tensors are called ``beside.N.NAME``.
             metrics: what it scored; plain JSON.
             training: on what it was trained; plain JSON.
             files: further content: ``model.onnx`` and ``plots/NAME.png``.

@@ -12,7 +12,7 @@ from fac_model.bundle import Bundle, BundleError
 from fac_model.calibration import Calibration
 from fac_model.config import FrontEndConfig, NetworkConfig
 from fac_model.front_end import LogSpectrogram
-from fac_model.network import build
+from fac_model.network import build, outputs_of
 from fac_model.quality import is_telephone
 
 Samples = npt.NDArray[np.float32]
@@ -49,17 +49,19 @@ class Detector:
 
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
-        """Build the network that the bundle describes, on ``cpu`` or ``cuda``.
+        """Build the networks that the bundle describes, on ``cpu`` or ``cuda``.
 
         Raises:
-            BundleError: the network is unknown, or the weights are not those of this network.
+            BundleError: a network is unknown, has other outputs than the first, or other weights than these.
         """
         manifest = bundle.manifest
         weights = {name: torch.from_numpy(value) for name, value in bundle.tensors().items()}
         others = [_taken(weights, f"beside.{number}.") for number in range(len(manifest.beside))]
         try:
             graphs = [_graph(manifest.front_end, manifest.network, weights)]
-            for member, part in zip(manifest.beside, others, strict=True):
+            for number, (member, part) in enumerate(zip(manifest.beside, others, strict=True)):
+                if outputs_of(member.network) != outputs_of(manifest.network):
+                    raise ValueError(f"beside.{number} has other outputs than the first network")  # noqa: TRY301
                 graphs.append(_graph(member.front_end, member.network, part))
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{bundle.path}: {error}") from error

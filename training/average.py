@@ -31,6 +31,7 @@ def average(folders: Sequence[Path], data: Path, out: Path) -> Path:
         BundleError: a folder is neither bundle nor run, or the new bundle cannot be written.
         ConfigError: there are fewer than two, none is a bundle, or they are not of the same network.
         ManifestError: the manifest cannot be used, or dev lacks a class.
+        FacError: the graph differs from torch, or the network ranks dev no better than chance.
     """
     parts = [Weights.of(folder) for folder in folders]
     bundles = [Bundle.load(folder) for folder in folders if not (folder / "checkpoint").is_dir()]
@@ -41,18 +42,22 @@ def average(folders: Sequence[Path], data: Path, out: Path) -> Path:
         if (part.network, part.front_end) != (first.network, first.front_end):
             raise ConfigError(f"{folder}: has another network or front end than {folders[0]}")
     known = bundles[0].manifest
-    made = Bundle.save(
-        out,
-        name=known.name,
-        version=known.version,
-        front_end=first.front_end,
-        network=first.network,
-        outputs=known.outputs,
-        calibration=Calibration(),
-        tensors={name: tensor.numpy() for name, tensor in _mean([part.tensors for part in parts]).items()},
-        training={**known.training, "average_of": [part.name for part in parts]},
-    )
-    return finish(made.path, Corpus.open(data))
+    tensors = {name: tensor.numpy() for name, tensor in _mean([part.tensors for part in parts]).items()}
+
+    def save(folder: Path) -> Bundle:
+        return Bundle.save(
+            folder,
+            name=known.name,
+            version=known.version,
+            front_end=first.front_end,
+            network=first.network,
+            outputs=known.outputs,
+            calibration=Calibration(),
+            tensors=tensors,
+            training={**known.training, "average_of": [part.name for part in parts]},
+        )
+
+    return finish(save, out, Corpus.open(data))
 
 
 def _mean(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -12,7 +12,6 @@ epoch and batch number.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -204,21 +203,21 @@ def ship(run: Run, front_end: LogSpectrogram, corpus: Corpus, out: Path, facts: 
     network = checkpoint.restricted(run.best, run.settings.network).to(front_end.triangles.device)
     silence = torch.zeros(1, front_end.config.window_samples, device=front_end.triangles.device)
     outputs = forward(network, front_end(silence), "fp32").shape[1]
-    unfinished = Bundle.save(
-        out / "bundle.unfinished",
-        name=run.settings.name,
-        version=run.settings.version,
-        front_end=front_end.config,
-        network=run.settings.network,
-        outputs=("synthetic", "speech")[:outputs],
-        calibration=Calibration(),
-        tensors=weights_of(network),
-        training=facts,
-    )
-    # A bundle without calibration looks like one with: it gets its name only when all is in it.
-    finish(unfinished.path, corpus)
-    shutil.rmtree(out / "bundle", ignore_errors=True)
-    return unfinished.path.rename(out / "bundle")
+
+    def save(folder: Path) -> Bundle:
+        return Bundle.save(
+            folder,
+            name=run.settings.name,
+            version=run.settings.version,
+            front_end=front_end.config,
+            network=run.settings.network,
+            outputs=("synthetic", "speech")[:outputs],
+            calibration=Calibration(),
+            tensors=weights_of(network),
+            training=facts,
+        )
+
+    return finish(save, out / "bundle", corpus)
 
 
 def summary(run: Run, mixture: Mixture) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def decide(
 
     Prints, as Markdown: false alarms per 100 hours of human speech, synthetic calls detected, seconds of
     speech to the alarm, for one voice wideband and by telephone and for more voices on a leg; and what the
-    speech gate lets through. `fac train` and `fac average` fit the thresholds, too; this refreshes them.
+    speech gate lets through. `fac train`, `fac average` and `fac join` fit the thresholds, too; this
+    refreshes them.
     """
     with training_part("decide") as module:
         figures = module.decide(bundle, data, store=store, limit=limit, plot=plot)

@@ -85,7 +85,7 @@ def average(
 
 def join(
     *,
-    folders: Annotated[list[Path], typer.Argument(help="Bundles, two or more.", metavar="BUNDLES")],
+    folders: Annotated[list[Path], typer.Argument(help="Bundles, two to eight.", metavar="BUNDLES")],
     data: Annotated[
         Path, typer.Option("--data", help="Manifest CSV or folder; dev calibrates.", metavar="DATA")
     ],

@@ -41,8 +41,8 @@ REFERENCES = {"PCMU": Encoding.MULAW, "PCMA": Encoding.ALAW, "L16": Encoding.PCM
 PATIENT = {"max_age_s": 60}
 """A machine that is too slow for live scoring still scores right."""
 TOLERANCE = 0.15
-"""Of a score, 0.6 in log-odds where it is steepest: two encoders may round a sample that lies between two codes
-differently."""
+"""Of a score, 0.6 in log-odds where it is steepest: two encoders may round a sample that lies between two
+codes differently."""
 
 
 @pytest.fixture(scope="module")

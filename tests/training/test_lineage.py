@@ -6,12 +6,14 @@ from safetensors.numpy import load_file
 
 from fac_model.bundle import ONNX, Bundle, BundleError
 from fac_model.calibration import Affine
+from fac_model.config import MemberConfig, NetworkConfig
 from fac_model.detector import Detector
 from fac_stream.errors import ConfigError
 from tests.training.tiny import recipe_file
 from training.average import average
 from training.export import graph_logits, trial_signals
 from training.join import join
+from training.manifest import ManifestError
 from training.train import train
 
 
@@ -126,8 +128,9 @@ def test_a_joined_bundle_needs_all_its_tensors_and_no_more(joined, tmp_path):
 def test_what_cannot_be_joined_is_refused(joined, trained, tones, tmp_path):
     """One bundle, one that is joined already, or other outputs."""
     bundle = trained / "bundle"
-    with pytest.raises(ConfigError, match="two bundles"):
-        join([bundle], tones, tmp_path / "out")
+    for several, said in (([bundle], "two to 8"), ([bundle] * 9, "two to 8"), ([bundle, bundle], "twice")):
+        with pytest.raises(ConfigError, match=said):
+            join(several, tones, tmp_path / "out")
     with pytest.raises(ConfigError, match="several networks itself"):
         join([bundle, joined], tones, tmp_path / "out")
     first = Bundle.load(bundle)
@@ -144,3 +147,22 @@ def test_a_joined_bundle_is_nothing_to_begin_with(joined, tones, tmp_path):
     """Its weights belong to several networks; the error says what to name in its place."""
     with pytest.raises(ConfigError, match="joined of"):
         train(recipe_file(tmp_path), tones, tmp_path / "on", begin=joined)
+
+
+def test_a_join_that_fails_leaves_what_stood_there(joined, trained, other_view, tmp_path):
+    """Without a corpus to calibrate on, the bundle of that name stays what it was."""
+    was = Bundle.load(joined).model_id
+    with pytest.raises(ManifestError):
+        join([trained / "bundle", other_view], tmp_path / "no-corpus", joined)
+    assert Bundle.load(joined).model_id == was
+
+
+def test_members_with_other_outputs_are_refused(joined, tmp_path):
+    """Their logits could not be averaged; it is said when the bundle is loaded, not at the first window."""
+    made = Bundle.load(joined)
+    (member,) = made.manifest.beside
+    speaking = NetworkConfig(name=member.network.name, settings={**member.network.settings, "outputs": 2})
+    beside = [MemberConfig(front_end=member.front_end, network=speaking)]
+    odd = Bundle.save(tmp_path / "odd", **fields_of(made), beside=beside, tensors=made.tensors())
+    with pytest.raises(BundleError, match=r"beside\.0 has other outputs"):
+        Detector.load(odd)
