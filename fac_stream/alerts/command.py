@@ -67,9 +67,10 @@ async def _status(process: asyncio.subprocess.Process, body: bytes, timeout_s: f
         stdin.close()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(END_S):  # one that hangs in the kernel is left to it
-            await process.wait()
+        # Also where this was cancelled: a process that nobody waited for leaves its pipes behind.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):  # one that hangs in the kernel is left to it
+                await process.wait()
     return status
 
 
